@@ -1,0 +1,79 @@
+"""The list of networks: name → constructor, paper and default options."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from fleetseg.errors import UnknownNameError, UsageError
+from fleetseg.models.base import SegmentationNetwork
+from fleetseg.models.enet import ENet, ENetEncoder
+from fleetseg.models.espnet import ESPNet, ESPNetA, ESPNetB, ESPNetC
+
+ENET_PAPER = "ENet, arXiv 1606.02147"
+ESPNET_PAPER = "ESPNet, arXiv 1803.06815"
+
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """One registered network."""
+
+    name: str
+    build: Callable[..., SegmentationNetwork]
+    paper: str
+    #: Where in the paper it is defined.
+    where: str
+    #: The registered network that stage 1 of two-stage training uses, or None.
+    encoder: str | None = None
+    defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def option_names(self) -> tuple[str, ...]:
+        """Legal options beyond the class and channel counts."""
+        parameters = inspect.signature(self.build).parameters
+        return tuple(name for name in parameters if name not in ("num_classes", "in_channels"))
+
+
+_ENTRIES = (
+    NetworkEntry("enet", ENet, ENET_PAPER, "Table 1", encoder="enet-encoder"),
+    NetworkEntry("enet-encoder", ENetEncoder, ENET_PAPER, "Table 1, stages 0–3; section 5.2"),
+    NetworkEntry("espnet-a", ESPNetA, ESPNET_PAPER, "Fig. 4(a)"),
+    NetworkEntry("espnet-b", ESPNetB, ESPNET_PAPER, "Fig. 4(b)"),
+    NetworkEntry("espnet-c", ESPNetC, ESPNET_PAPER, "Fig. 4(c)"),
+    NetworkEntry("espnet", ESPNet, ESPNET_PAPER, "Fig. 4(d)", encoder="espnet-c"),
+)
+_BY_NAME = {entry.name: entry for entry in _ENTRIES}
+
+
+def network_names() -> tuple[str, ...]:
+    """Names of all registered networks, in the papers' order."""
+    return tuple(_BY_NAME)
+
+
+def network_entry(name: str) -> NetworkEntry:
+    """The entry of that name; `UnknownNameError` offers the nearest ones."""
+    if name not in _BY_NAME:
+        raise UnknownNameError("network", name, _BY_NAME)
+    return _BY_NAME[name]
+
+
+def build_network(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> SegmentationNetwork:
+    """Build a registered network with fresh weights.
+
+    Raises `UsageError` for a class count outside 2–255, no input channel, an unknown option or an illegal value.
+    """
+    entry = network_entry(name)
+    if not 2 <= num_classes <= 255:
+        raise UsageError(f"num_classes is {num_classes}; a network of 2 to 255 classes can be built")
+    if in_channels < 1:
+        raise UsageError(f"in_channels is {in_channels}; at least 1 is needed")
+    unknown = set(options) - set(entry.option_names())
+    if unknown:
+        legal = ", ".join(entry.option_names())
+        raise UsageError(f"network '{name}' has no option '{sorted(unknown)[0]}'; it has: {legal}")
+    try:
+        return entry.build(num_classes=num_classes, in_channels=in_channels, **{**entry.defaults, **options})
+    except ValueError as error:
+        raise UsageError(f"network '{name}': {error}") from error
