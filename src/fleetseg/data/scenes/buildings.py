@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fleetseg.data.scenes.canvas import BUILDING, ByteArray, Canvas, Colour, FloatArray
-from fleetseg.data.scenes.noise import noise_cut
+from fleetseg.data.scenes.canvas import BUILDING, ByteArray, Canvas, Colour
+from fleetseg.data.scenes.noise import noise_bytes
 from fleetseg.data.scenes.street import Plot, Street
 
 _WALLS: tuple[Colour, ...] = (
@@ -120,14 +120,17 @@ def _draw_wall(
     light: float, blank: bool,
 ) -> None:  # fmt: skip
     """One rectangular wall; its texture is only as fine as the picture will show it."""
+    nearest = min(corner[2] for corner in corners)
+    farthest = max(corner[2] for corner in corners)
+    brush = canvas.brush(BUILDING, (nearest + farthest) / 2)
+    if not brush.shows(corners):
+        return
     quad = canvas.camera.project(corners)
     across = float(np.abs(quad[0, 0] - quad[1, 0]) + np.abs(quad[3, 0] - quad[2, 0])) / 2
     tall = float(max(abs(quad[3, 1] - quad[0, 1]), abs(quad[2, 1] - quad[1, 1])))
     size = (int(np.clip(tall * 1.1, 12, 420)), int(np.clip(across * 1.3, 12, 420)))
     texture = facade_texture(rng, house, length, size, blank)
-    nearest = min(corner[2] for corner in corners)
-    farthest = max(corner[2] for corner in corners)
-    canvas.brush(BUILDING, (nearest + farthest) / 2).texture(corners, texture, light)
+    brush.texture(corners, texture, light)
 
 
 def facade_texture(
@@ -135,17 +138,17 @@ def facade_texture(
 ) -> ByteArray:
     """A wall (rows, cols, 3) of ``length`` by ``house.height`` metres; ``blank`` walls have few windows."""
     rows, cols = size
-    stains = cv2.resize(np.asarray(noise_cut(rng, 1.2, 128, 128)), (cols, rows))
-    speckle = noise_cut(rng, 0.3, rows, cols, stream=3)
-    shade = 1 + (stains - 0.5) * 0.22 + (speckle - 0.5) * 0.2
+    shade = noise_bytes(rng, rows, cols)
     per_row = rows / house.height
     if house.brick and per_row > 9:
-        courses = np.mod(np.arange(rows) / per_row, 0.3) < 0.3 / 3
-        shade[courses] *= 0.93
+        courses = np.mod(np.arange(rows) / per_row, 0.3) < 0.1
+        shade[courses] -= 8
     # Dirt gathers at the foot of a wall and below its eaves.
-    shade[: max(1, round(0.25 * per_row))] *= 0.8
-    shade[-max(1, round(0.5 * per_row)) :] *= 0.82
-    wall = np.clip(shade[..., None] * np.asarray(house.wall, np.float32), 0, 255).astype(np.uint8)
+    shade[: max(1, round(0.25 * per_row))] -= 24
+    shade[-max(1, round(0.5 * per_row)) :] -= 22
+    levels = np.arange(256, dtype=np.float32) / 128
+    bands = [cv2.LUT(shade, np.clip(levels * tone, 0, 255).astype(np.uint8)) for tone in house.wall]
+    wall = np.asarray(cv2.merge(bands), np.uint8)
     _draw_openings(rng, house, wall, length, blank)
     return wall
 
@@ -160,8 +163,12 @@ def _draw_openings(rng: np.random.Generator, house: House, wall: ByteArray, leng
     door = int(rng.integers(count))
     keep = rng.random((floors, count)) < (0.22 if blank else 0.96)
     glow = rng.random((floors, count)) < (0.45 if house.lit else 0.0)
-    tones = rng.uniform(0.7, 1.35, (floors, count))
+    kinds = rng.integers(0, 2, (floors, count))
     wide, tall = min(house.window[0], step * 0.7), house.window[1]
+    panes = [_glass(float(tone)) for tone in rng.uniform(0.7, 1.35, 2)]
+    if house.lit:
+        panes.append((232.0, 196.0, 120.0))
+    tiles = [_window_tile(wide, tall, px, py, pane) for pane in panes]
     if house.shop and not blank:
         _draw_shop(rng, house, wall, px, py, length)
     for floor in range(floors):
@@ -175,25 +182,33 @@ def _draw_openings(rng: np.random.Generator, house: House, wall: ByteArray, leng
                 _fill(wall, middle - 0.48, house.height - 2.15, 0.96, 2.15, px, py, house.trim)
                 _fill(wall, middle - 0.3, house.height - 1.95, 0.6, 0.5, px, py, (60, 70, 80))
             elif keep[floor, column]:
-                pane = (232.0, 196.0, 120.0) if glow[floor, column] else _glass(float(tones[floor, column]))
-                _draw_window(wall, middle - wide / 2, sill - tall, wide, tall, px, py, pane)
+                pane = tiles[-1] if glow[floor, column] else tiles[int(kinds[floor, column])]
+                _paste(wall, pane, middle - wide / 2 - 0.15, sill - tall - 0.12, px, py)
+
+
+def _paste(wall: ByteArray, tile: ByteArray, left: float, top: float, px: float, py: float) -> None:
+    """Put a tile with its top left corner at (left, top) metres; parts outside the wall are dropped."""
+    x, y = max(0, round(left * px)), max(0, round(top * py))
+    room = wall[y : y + tile.shape[0], x : x + tile.shape[1]]
+    room[:] = tile[: room.shape[0], : room.shape[1]]
 
 
 def _glass(tone: float) -> Colour:
     return (62 * tone, 74 * tone, 86 * tone)
 
 
-def _draw_window(
-    wall: ByteArray, left: float, top: float, wide: float, tall: float, px: float, py: float, pane: Colour
-) -> None:
-    """Frame, pane with a reflection of the sky, glazing bars and sill."""
-    _fill(wall, left - 0.1, top - 0.12, wide + 0.2, tall + 0.22, px, py, (224, 222, 216))
-    _fill(wall, left, top, wide, tall, px, py, pane)
-    _fill(wall, left, top, wide, tall * 0.35, px, py, (pane[0] * 1.3, pane[1] * 1.3, pane[2] * 1.35))
+def _window_tile(wide: float, tall: float, px: float, py: float, pane: Colour) -> ByteArray:
+    """Frame, pane with a reflection of the sky, glazing bars and sill, (rows, cols, 3)."""
+    tile = np.empty((max(2, round((tall + 0.3) * py)), max(2, round((wide + 0.3) * px)), 3), np.uint8)
+    tile[:] = (224, 222, 216)
+    left, top = 0.15, 0.12
+    _fill(tile, left, top, wide, tall, px, py, pane)
+    _fill(tile, left, top, wide, tall * 0.35, px, py, (pane[0] * 1.3, pane[1] * 1.3, pane[2] * 1.35))
     if px * wide > 7:
-        _fill(wall, left + wide / 2 - 0.04, top, 0.08, tall, px, py, (216, 214, 208))
-        _fill(wall, left, top + tall * 0.48, wide, 0.07, px, py, (216, 214, 208))
-    _fill(wall, left - 0.15, top + tall + 0.05, wide + 0.3, 0.12, px, py, (196, 192, 184))
+        _fill(tile, left + wide / 2 - 0.04, top, 0.08, tall, px, py, (216, 214, 208))
+        _fill(tile, left, top + tall * 0.48, wide, 0.07, px, py, (216, 214, 208))
+    _fill(tile, 0, top + tall + 0.05, wide + 0.3, 0.12, px, py, (186, 182, 174))
+    return tile
 
 
 def _draw_shop(
@@ -222,7 +237,4 @@ def _fill(
     """A rectangle given in metres from the wall's top left corner."""
     x0, y0 = max(0, round(left * px)), max(0, round(top * py))
     x1, y1 = round((left + wide) * px), round((top + tall) * py)
-    wall[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] = np.clip(colour, 0, 255)
-
-
-__all__ = ["FloatArray", "House", "draw_building", "draw_facing_row", "facade_texture", "sample_house"]
+    wall[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] = tuple(min(255, int(c)) for c in colour)

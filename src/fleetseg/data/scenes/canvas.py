@@ -83,14 +83,17 @@ class Brush:
 
     def tone(self, colour: Colour, light: float = 1.0) -> Colour:
         """``colour`` under ``light``, seen through the haze."""
-        h, k = self.canvas.weather.haze_colour, self.haze
-        r, g, b = (min(255.0, max(0.0, c * light)) * (1 - k) + hc * k for c, hc in zip(colour, h, strict=True))
-        return (r, g, b)
+        haze, k = self.canvas.weather.haze_colour, self.haze
+        clear = 1 - k
+        return (
+            min(255.0, max(0.0, colour[0] * light)) * clear + haze[0] * k,
+            min(255.0, max(0.0, colour[1] * light)) * clear + haze[1] * k,
+            min(255.0, max(0.0, colour[2] * light)) * clear + haze[2] * k,
+        )
 
     def polygon(self, pixels: Points, colour: Colour, light: float = 1.0) -> None:
         """Fill the polygon with corners ``pixels`` (n, 2)."""
-        scaled = np.clip(np.asarray(pixels, np.float32), -_FAR_OUTSIDE, _FAR_OUTSIDE) * (1 << _SHIFT)
-        corners = np.rint(scaled).astype(np.int32)
+        corners = _fixed_point(np.asarray(pixels, np.float32))
         # The image edge is softened, the mask edge is not: a label has no half values.
         cv2.fillPoly(self.canvas.image, [corners], self.tone(colour, light), cv2.LINE_AA, _SHIFT)
         cv2.fillPoly(self.canvas.mask, [corners], (float(self.label),), cv2.LINE_8, _SHIFT)
@@ -106,6 +109,13 @@ class Brush:
         thickness = max(1, round(width))
         cv2.line(self.canvas.image, a, b, self.tone(colour), thickness, cv2.LINE_AA, _SHIFT)
         cv2.line(self.canvas.mask, a, b, (float(self.label),), thickness, cv2.LINE_8, _SHIFT)
+
+    def path(self, pixels: Points, width: float, colour: Colour) -> None:
+        """A closed outline drawn ``width`` pixels thick."""
+        corners = _fixed_point(np.asarray(pixels, np.float32))
+        thickness = max(1, round(width))
+        cv2.polylines(self.canvas.image, [corners], True, self.tone(colour), thickness, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self.canvas.mask, [corners], True, (float(self.label),), thickness, cv2.LINE_8, _SHIFT)
 
     def ellipse(self, centre: Sequence[float], radii: Sequence[float], colour: Colour) -> None:
         """A filled upright ellipse."""
@@ -162,6 +172,10 @@ class Brush:
         table = np.clip(np.arange(256, dtype=np.float32)[:, None] * scale + haze, 0, 255)
         return np.asarray(cv2.LUT(colours, table.astype(np.uint8).reshape(1, 256, 3)), np.uint8)
 
+    def shows(self, world: Points) -> bool:
+        """Whether the bounding box of these world points touches the picture."""
+        return self._box(self.canvas.camera.project(world)) is not None
+
     def _box(self, corners: FloatArray) -> tuple[slice, slice] | None:
         high, wide = self.canvas.mask.shape
         left, top = np.floor(corners.min(0))
@@ -172,6 +186,12 @@ class Brush:
 
     def _area(self, corners: FloatArray, rows: slice, cols: slice) -> ByteArray:
         area = np.zeros((rows.stop - rows.start, cols.stop - cols.start), np.uint8)
-        local = np.clip(corners - (cols.start, rows.start), -_FAR_OUTSIDE, _FAR_OUTSIDE)
-        cv2.fillPoly(area, [np.rint(local * 16).astype(np.int32)], (1.0,), cv2.LINE_8, _SHIFT)
+        local = corners - np.array([cols.start, rows.start], np.float32)
+        cv2.fillPoly(area, [_fixed_point(local)], (1.0,), cv2.LINE_8, _SHIFT)
         return area
+
+
+def _fixed_point(pixels: FloatArray) -> npt.NDArray[np.int32]:
+    """Positions as cv2's fixed-point integers, kept inside what those can hold."""
+    near = np.minimum(np.maximum(pixels, -_FAR_OUTSIDE), _FAR_OUTSIDE)
+    return np.rint(near * (1 << _SHIFT)).astype(np.int32)

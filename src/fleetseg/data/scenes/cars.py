@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fleetseg.data.scenes.canvas import CAR, UNLABELLED, Brush, Camera, Canvas, Colour, FloatArray
+from fleetseg.data.scenes.canvas import CAR, UNLABELLED, Brush, Canvas, Colour, FloatArray, Points
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ _PAINTS: tuple[Colour, ...] = (
 _GLASS: Colour = (44, 54, 62)
 _TYRE: Colour = (26, 26, 28)
 
+_TURN = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+_WHEEL = np.stack([0 * _TURN, np.sin(_TURN), np.cos(_TURN)], 1).astype(np.float32)
+
 
 @dataclass(frozen=True)
 class Car:
@@ -76,7 +79,7 @@ class Car:
         """Bumper to bumper, in metres."""
         return self.shape.profile[-1][0]
 
-    def place(self, local: list[tuple[float, float, float]]) -> FloatArray:
+    def place(self, local: Points) -> FloatArray:
         """Local (sideways, up, along from the tail) points to world points (n, 3)."""
         p = np.asarray(local, np.float32)
         along = p[:, 2] - self.length / 2
@@ -184,11 +187,10 @@ def _draw_flank(brush: Brush, car: Car, side: int, light: float) -> None:
     brush.face(car.place(crease), car.paint, light * 0.8)
     _draw_side_windows(brush, car, side, cabin, light)
     radius = 0.46 if shape is _TRUCK else 0.33
-    turn = np.linspace(0, 2 * np.pi, 18, endpoint=False)
     for axle in (long * 0.19, long * 0.81):
         for size, colour, y0 in ((radius * 1.15, (30, 30, 32), radius), (radius, _TYRE, radius), (radius * 0.62, (140, 142, 146), radius)):
-            rim = [(side * shape.half_width * 1.005, y0 + size * math.sin(t), axle + size * math.cos(t)) for t in turn]
-            brush.face(car.place([(x, max(0.0, y), z) for x, y, z in rim]), colour, 0.9)
+            rim = _WHEEL * np.float32(size) + np.array([side * shape.half_width * 1.005, y0, axle], np.float32)
+            brush.face(car.place(np.maximum(rim, (-9, 0, -9))), colour, 0.9)
 
 
 def _draw_side_windows(brush: Brush, car: Car, side: int, cabin: list[tuple[float, float]], light: float) -> None:
@@ -257,7 +259,7 @@ def _draw_nose(brush: Brush, car: Car) -> None:
 
 def draw_bonnet(canvas: Canvas, rng: np.random.Generator) -> None:
     """The camera car's own bonnet along the lower edge; CamVid leaves it unlabelled."""
-    camera: Camera = canvas.camera
+    camera = canvas.camera
     rise = camera.height * float(rng.uniform(0.03, 0.075))
     across = np.linspace(-1.25, 1.25, 25)
     middle = camera.width * float(rng.uniform(0.46, 0.54))

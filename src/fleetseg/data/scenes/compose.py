@@ -76,8 +76,7 @@ def render_scene(seed: int, width: int = 480, height: int = 360) -> tuple[ByteAr
     stage = Stage(canvas, street, rng, Shadows(canvas))
     _plan_frontage(stage)
     _plan_furniture(stage)
-    _plan_cars(stage)
-    _plan_people(stage)
+    _plan_people(stage, _plan_cars(stage))
     stage.shadows.lay_down()
     stage.paint()
     if rng.random() < 0.28:
@@ -157,12 +156,12 @@ def _plan_furniture(stage: Stage) -> None:
                     _plan_tree(stage, u, z, z)
         if side == lamp_side or rng.random() < 0.45:
             _plan_lamp_posts(stage, side)
-    for _ in range(int(rng.integers(2, 5))):
+    for _ in range(int(rng.integers(2, 4))):
         _plan_sign(stage, -1 if rng.random() < 0.5 else 1)
     if street.zebra is not None or street.side_roads or street.end is not None or rng.random() < 0.2:
         for side in (-1, 1):
             u = _kerb(street, side, 0.4)
-            z = stage.depth_in_view(u, 9, 30)
+            z = stage.depth_in_view(u, 11, 30)
             x = street.x(u, z)
             stage.add(z, lambda x=x, z=z: draw_traffic_light(canvas, rng, x, z))  # type: ignore[misc]
             stage.shadows.cast_upright(x, z, 3.2, 0.12)
@@ -196,7 +195,7 @@ def _plan_lamp_posts(stage: Stage, side: int) -> None:
 def _plan_sign(stage: Stage, side: int) -> None:
     canvas, street, rng = stage.canvas, stage.street, stage.rng
     u = _kerb(street, side, float(rng.uniform(0.35, 1.0)))
-    z = stage.depth_in_view(u, 8, 30)
+    z = stage.depth_in_view(u, 11, 34)
     x = street.x(u, z)
     stage.add(z, lambda: draw_sign_post(canvas, rng, x, z))
     stage.shadows.cast_upright(x, z, 2.8, 0.08)
@@ -222,7 +221,7 @@ def _plan_guard_rail(stage: Stage) -> None:
         )
 
 
-def _plan_cars(stage: Stage) -> None:
+def _plan_cars(stage: Stage) -> list[Car]:
     """Parked cars along the kerbs, driving cars in both lanes, sometimes one crossing."""
     street, rng = stage.street, stage.rng
     own = -1 if street.keep_left else 1
@@ -256,8 +255,10 @@ def _plan_cars(stage: Stage) -> None:
         u = own * street.half_width * 0.45
         z = stage.depth_in_view(u, 9, 25)
         cars.append(sample_car(rng, street.x(u, z), z, street.heading(z)))
-    for car in _without_overlaps(cars):
+    cars = _without_overlaps(cars)
+    for car in cars:
         _plan_car(stage, car)
+    return cars
 
 
 def _without_overlaps(cars: list[Car]) -> list[Car]:
@@ -286,7 +287,7 @@ def _convex(points: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
     return np.asarray(points[np.argsort(turned)])
 
 
-def _plan_people(stage: Stage) -> None:
+def _plan_people(stage: Stage, cars: list[Car]) -> None:
     """Pedestrians alone and in groups on the pavements or crossing, and one to three cyclists."""
     canvas, street, rng = stage.canvas, stage.street, stage.rng
 
@@ -307,10 +308,21 @@ def _plan_people(stage: Stage) -> None:
         for _ in range(int(rng.integers(1, 3))):
             add_pedestrian(float(rng.uniform(-1, 1)) * street.half_width * 0.8, z + float(rng.uniform(-0.8, 0.8)))
     for _ in range(int(rng.choice([1, 1, 2]))):
-        side = -1 if rng.random() < 0.5 else 1
-        u = side * (street.half_width - float(rng.uniform(0.5, 1.5)))
-        z = stage.depth_in_view(u, 7.5, 24)
-        x = street.x(u, z)
+        x, z = _free_place(stage, cars)
         view = "side" if rng.random() < 0.35 else "end"
         stage.add(z, lambda x=x, z=z, view=view: draw_cyclist(canvas, rng, x, z, view))  # type: ignore[misc]
         stage.shadows.cast_upright(x, z, 1.5, 0.2)
+
+
+def _free_place(stage: Stage, cars: list[Car]) -> tuple[float, float]:
+    """A place (x, z) near the kerb where a cyclist is neither inside nor hidden close behind a car."""
+    street, rng = stage.street, stage.rng
+    x = z = 0.0
+    for _ in range(6):
+        side = -1 if rng.random() < 0.5 else 1
+        u = side * (street.half_width - float(rng.uniform(0.5, 1.7)))
+        z = stage.depth_in_view(u, 7.5, 24)
+        x = street.x(u, z)
+        if all(abs(car.x - x) > 1.5 or car.z > z + 3 or car.z < z - 12 for car in cars):
+            break
+    return x, z

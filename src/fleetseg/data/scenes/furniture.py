@@ -72,7 +72,7 @@ def draw_sign_post(canvas: Canvas, rng: np.random.Generator, x: float, z: float)
     brush = canvas.brush(POLE, z)
     _upright(brush, x, z, 0, top, 0.06, _post_colour(rng))
     plate = canvas.brush(SIGN, z)
-    size = float(rng.uniform(0.36, 0.5))
+    size = float(rng.uniform(0.34, 0.44))
     _draw_sign(plate, rng, x, top - 0.25, z, size)
     if rng.random() < 0.4:
         _draw_sign(plate, rng, x, top - 0.3 - 2.1 * size, z, size * 0.85)
@@ -133,7 +133,7 @@ def draw_traffic_light(canvas: Canvas, rng: np.random.Generator, x: float, z: fl
     brush = canvas.brush(POLE, z)
     _upright(brush, x, z, 0, 2.6, 0.075, (74, 76, 78))
     box = canvas.brush(SIGN, z)
-    bottom, half, tall = 2.25, 0.23, 1.15
+    bottom, half, tall = 2.3, 0.2, 1.05
     top = bottom + tall
     box.face(_plate(x, z, bottom - 0.1, top + 0.1, half + 0.1), (226, 224, 216) if rng.random() < 0.3 else (36, 36, 38))
     box.face(_plate(x, z, bottom, top, half), (22, 23, 25))
@@ -143,7 +143,7 @@ def draw_traffic_light(canvas: Canvas, rng: np.random.Generator, x: float, z: fl
         (((255, 52, 40), (76, 26, 24)), ((255, 190, 50), (80, 62, 24)), ((70, 240, 150), (22, 68, 44)))
     ):
         at = canvas.camera.project([[x, top - (lamp + 0.5) * tall / 3, z]])[0]
-        radius = 0.14 * scale
+        radius = 0.125 * scale
         box.ellipse(at, (radius, radius), on if lamp == state else off)
 
 

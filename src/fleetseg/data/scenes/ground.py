@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from fleetseg.data.scenes.canvas import (
     BUILDING,
@@ -24,7 +25,9 @@ from fleetseg.data.scenes.street import Street
 def draw_sky(canvas: Canvas, rng: np.random.Generator) -> None:
     """A vertical gradient with clouds that flatten towards the horizon."""
     camera, weather = canvas.camera, canvas.weather
-    rows, cols = min(camera.height, int(camera.horizon) + 2), camera.width
+    # Clouds have no fine detail: half the resolution is enough and four times as quick.
+    band = int(camera.horizon) + 2
+    rows, cols = band // 2, camera.width // 2
     fall = np.linspace(0, 1, rows, dtype=np.float32)[:, None, None] ** 0.8
     top, low = np.asarray(weather.sky_top, np.float32), np.asarray(weather.sky_low, np.float32)
     sky = top * (1 - fall) + low * fall
@@ -33,7 +36,7 @@ def draw_sky(canvas: Canvas, rng: np.random.Generator) -> None:
     density = np.clip((cloud - 0.72 + 0.5 * weather.cloud_cover) * 3.2, 0, 1)[..., None]
     shade = (0.86 + 0.24 * cloud)[..., None]
     sky = sky + (np.asarray(weather.cloud_colour, np.float32) * shade - sky) * density * (0.95 - 0.5 * fall)
-    canvas.image[:rows] = np.clip(sky, 0, 255).astype(np.uint8)
+    canvas.image[:band] = cv2.resize(np.clip(sky, 0, 255).astype(np.uint8), (camera.width, band))
     canvas.mask[:] = SKY
 
 
@@ -78,35 +81,34 @@ def draw_ground(canvas: Canvas, street: Street, rng: np.random.Generator) -> Non
     road, kerb, paved = _zones(street, u, z)
 
     coarse, fine = _ground_noise(rng, u, z)
-    detail = 1 / (1 + pixel * 40)
-    grain = 1 + (coarse - 0.5) * 0.3 + (fine - 0.5) * 0.62 * detail
-
     asphalt = float(rng.uniform(82, 128)) + rng.uniform(-5, 5, 3)
     slabs = float(rng.uniform(130, 176)) + np.array([8, 3, -6]) * rng.uniform(0, 1.6)
     grass = np.array([92, 112, 58]) + rng.uniform(-14, 14, 3)
-    tracks = 1 - 0.07 * np.cos(u * np.float32(2 * np.pi / 1.75)) * (np.abs(u) < street.half_width)
-    joints = 1 - 0.26 * np.maximum(_stripes(u, 0.6, 0.03, pixel), _stripes(z + 0 * u, 0.9, 0.03, pixel * z / camera.eye))
+    surfaces = np.stack([grass, asphalt, slabs, slabs * 1.14]).astype(np.float32)
+    surface = np.where(kerb, 3, np.where(paved, 2, road.view(np.uint8))).astype(np.uint8)
 
-    colour = np.empty((*u.shape, 3), np.float32)
-    patches = _asphalt_repairs(street, rng, u, z)
-    for channel in range(3):
-        tone = np.where(road, np.float32(asphalt[channel]) * tracks * patches, np.float32(slabs[channel]) * joints)
-        tone = np.where(paved | road, tone, np.float32(grass[channel]) * (0.55 + 0.9 * fine))
-        colour[..., channel] = np.where(kerb, np.float32(slabs[channel] * 1.14), tone)
+    shade = 1 + (coarse - 0.5) * 0.3 + (fine - 0.5) * (0.62 / (1 + pixel * 40))
+    tracks = 1 - np.float32(0.07) * np.cos(u * np.float32(2 * np.pi / 1.75)) * (np.abs(u) < street.half_width)
+    joints = np.maximum(_stripes(u, 0.6, 0.03, pixel), _stripes(z, 0.9, 0.03, pixel * z / camera.eye))
+    shade *= np.where(road, tracks * _asphalt_repairs(street, rng, u, z), 1 - 0.26 * joints * paved)
+    shade *= np.where(surface == 0, 0.55 + 0.9 * fine, 1)
     paint = _markings(street, rng, u, z, pixel, camera.eye) * road * (0.72 + 0.28 * coarse)
-    for channel, target in enumerate((226.0, 226.0, 220.0)):
-        plane = colour[..., channel]
-        plane += (np.float32(target) - plane) * paint
-    yellow = _yellow_lines(street, u, pixel) * road
-    for channel, target in enumerate((206.0, 172.0, 62.0)):
-        plane = colour[..., channel]
-        plane += (np.float32(target) - plane) * yellow * np.float32(0.85)
-    colour *= (grain * np.float32(weather.light_on((0.0, 1.0, 0.0))))[..., None]
+    colour = surfaces[surface]
+    _blend(colour, paint, (226.0, 226.0, 220.0))
+    _blend(colour, _yellow_lines(street, u, pixel) * road * 0.85, (206.0, 172.0, 62.0))
+    colour *= (shade * np.float32(weather.light_on((0.0, 1.0, 0.0))))[..., None]
     haze = (1 - np.exp(-np.maximum(z - 4, 0) / weather.haze_distance))[..., None]
     colour += (np.asarray(weather.haze_colour, np.float32) - colour) * haze
     canvas.image[first:] = np.clip(colour, 0, 255).astype(np.uint8)
     # Grass counts as vegetation, which CamVid's eleven classes keep together with trees.
     canvas.mask[first:] = np.where(road, ROAD, np.where(paved | kerb, PAVEMENT, TREE))
+
+
+def _blend(colour: FloatArray, coverage: FloatArray, paint: tuple[float, float, float]) -> None:
+    """Mix ``paint`` into ``colour`` (h, w, 3) by ``coverage`` (h, w), which is zero nearly everywhere."""
+    rows, cols = np.nonzero(coverage > 0.01)
+    under = colour[rows, cols]
+    colour[rows, cols] = under + (np.asarray(paint, np.float32) - under) * coverage[rows, cols, None]
 
 
 def _zones(street: Street, u: FloatArray, z: FloatArray) -> tuple[ByteArray, ByteArray, ByteArray]:
@@ -127,14 +129,14 @@ def _zones(street: Street, u: FloatArray, z: FloatArray) -> tuple[ByteArray, Byt
 
 def _ground_noise(rng: np.random.Generator, u: FloatArray, z: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Noise fixed to the ground, in patches of metres and in grains of centimetres."""
-    shift = rng.uniform(0, TILE, 4).astype(np.float32)
-    wide_z = np.broadcast_to(z, u.shape)
     layers = []
-    for per_metre, roughness, a, b in ((9.0, 1.3, shift[0], shift[1]), (55.0, 0.5, shift[2], shift[3])):
-        column = np.mod(u * np.float32(per_metre) + a, TILE).astype(np.float32)
-        row = np.mod(wide_z * np.float32(per_metre * 0.6) + b, TILE).astype(np.float32)
-        layers.append(cv2.remap(noise_tile(roughness), column, row, cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP))
-    return np.asarray(layers[0], np.float32), np.asarray(layers[1], np.float32)
+    for per_metre, roughness in ((9.0, 1.3), (55.0, 0.5)):
+        right, ahead = (float(v) for v in rng.uniform(0, TILE, 2))
+        # The tile repeats, so cutting the index to its low bits wraps it; far away it would overflow.
+        column = (u * np.float32(per_metre) + np.float32(right + 64 * TILE * per_metre)).astype(np.int32) & (TILE - 1)
+        row = (z * np.float32(per_metre * 0.6) + np.float32(ahead)).astype(np.int32) & (TILE - 1)
+        layers.append(noise_tile(roughness)[row, column])
+    return layers[0], layers[1]
 
 
 def _band(distance: FloatArray, half: float, pixel: FloatArray) -> FloatArray:
@@ -144,7 +146,8 @@ def _band(distance: FloatArray, half: float, pixel: FloatArray) -> FloatArray:
 
 def _stripes(position: FloatArray, period: float, width: float, pixel: FloatArray) -> FloatArray:
     """Coverage of lines every ``period`` metres, fading where they are finer than a pixel."""
-    phase = np.abs(np.mod(position, np.float32(period)) - period / 2)
+    turns = position * np.float32(1 / period)
+    phase = np.abs(turns - np.floor(turns) - np.float32(0.5)) * np.float32(period)
     visible = np.clip(1.6 - 4 * pixel / period, 0, 1) * np.minimum(1, width / pixel)
     return np.asarray((phase < np.maximum(width, pixel) / 2) * visible, np.float32)
 
@@ -199,6 +202,9 @@ def _asphalt_repairs(street: Street, rng: np.random.Generator, u: FloatArray, z:
     return tone
 
 
+_CIRCLE = np.stack([f(np.linspace(0, 2 * np.pi, 12, endpoint=False)) for f in (np.cos, np.sin)], 1)
+
+
 class Shadows:
     """Shadows on the ground, gathered first and laid down together so that overlaps do not add up."""
 
@@ -206,14 +212,18 @@ class Shadows:
         self._canvas = canvas
         self._dark: ByteArray = np.zeros(canvas.mask.shape, np.uint8)
 
-    def cast(self, ground: Points, strength: float = 1.0) -> None:
+    def cast(self, ground: Points) -> None:
         """A shadow with outline ``ground`` (n, 2) as x and z."""
-        flat = np.asarray(ground, np.float32)
-        if flat[:, 1].max() < 1.5:
-            return
-        world = np.stack([flat[:, 0], np.zeros(len(flat), np.float32), np.maximum(flat[:, 1], 1.5)], 1)
-        corners = np.clip(self._canvas.camera.project(world), -9000, 9000)
-        cv2.fillPoly(self._dark, [np.rint(corners).astype(np.int32)], (255.0 * strength,))
+        self._fill(np.asarray(ground, np.float32)[None])
+
+    def _fill(self, outlines: npt.NDArray[np.floating]) -> None:
+        """Outlines (shapes, corners, 2) as x and z; what lies behind the camera is left out."""
+        count, corners = outlines.shape[:2]
+        ahead = np.maximum(outlines[..., 1], 1.5).ravel()
+        world = np.stack([outlines[..., 0].ravel(), np.zeros_like(ahead), ahead], 1)
+        pixels = np.rint(np.clip(self._canvas.camera.project(world), -9000, 9000)).astype(np.int32)
+        for shape in pixels.reshape(count, corners, 2):
+            cv2.fillPoly(self._dark, [shape], (255.0,))
 
     def cast_upright(self, x: float, z: float, height: float, half: float) -> None:
         """The shadow of something thin and upright standing at (x, z)."""
@@ -224,12 +234,10 @@ class Shadows:
     def cast_crown(self, rng: np.random.Generator, x: float, z: float, height: float, radius: float) -> None:
         """The dappled shadow of a tree crown."""
         run_x, run_z = self._canvas.weather.shadow_run
-        cx, cz = x + run_x * height, z + run_z * height
-        for _ in range(9):
-            at = rng.normal(0, 0.5 * radius, 2)
-            turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-            size = radius * float(rng.uniform(0.25, 0.55))
-            self.cast(np.stack([cx + at[0] + size * np.cos(turn), cz + at[1] + size * np.sin(turn)], 1))
+        middle = np.array([x + run_x * height, z + run_z * height])
+        middles = middle + rng.normal(0, 0.5 * radius, (8, 1, 2))
+        sizes = radius * rng.uniform(0.25, 0.55, (8, 1, 1))
+        self._fill(middles + sizes * _CIRCLE)
 
     def lay_down(self) -> None:
         """Darken the ground; shadows are a little blue because the sky still lights them."""

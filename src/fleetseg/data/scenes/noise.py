@@ -40,3 +40,16 @@ def noise_cut(
     top = int(rng.integers(0, TILE - min(rows, TILE) + 1))
     left = int(rng.integers(0, TILE - min(cols, TILE) + 1))
     return tile[top : top + rows, left : left + cols]
+
+
+@lru_cache(maxsize=1)
+def _plaster_tile() -> npt.NDArray[np.uint8]:
+    """A (512, 512) uint8 tile around 128: stains and grain of a wall."""
+    stains, speckle = noise_tile(1.2), noise_tile(0.3, 3)
+    return np.clip(128 * (1 + (stains - 0.5) * 0.26 + (speckle - 0.5) * 0.2), 60, 220).astype(np.uint8)
+
+
+def noise_bytes(rng: np.random.Generator, rows: int, cols: int) -> npt.NDArray[np.uint8]:
+    """A fresh (rows, cols) uint8 piece of wall grain around 128; rows and cols at most 512."""
+    top, left = int(rng.integers(0, TILE - rows + 1)), int(rng.integers(0, TILE - cols + 1))
+    return _plaster_tile()[top : top + rows, left : left + cols].copy()

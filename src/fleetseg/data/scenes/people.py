@@ -52,8 +52,7 @@ class Figure:
         turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
         rim = [self.at(centre[0] + radii[0] * np.cos(t), centre[1] + radii[1] * np.sin(t)) for t in turn]
         self.brush.veil(rim, (90, 90, 92), 0.35)
-        for start, end in zip(rim, [*rim[1:], rim[0]], strict=True):
-            self.brush.line(start, end, width * self.scale, colour)
+        self.brush.path(rim, width * self.scale, colour)
 
 
 def _figure(canvas: Canvas, label: int, x: float, z: float) -> Figure:

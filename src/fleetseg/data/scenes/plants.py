@@ -79,31 +79,30 @@ def draw_crown(
     x1, y1 = min(image.shape[1], left + wide), min(image.shape[0], top + high)
     lumps = rng.uniform(-0.42, 0.42, (6, 2))
     sizes = rng.uniform(0.34, 0.62, 6)
-    rows, cols = (int(n) for n in np.clip(np.array([high, wide]) * 2, 24, 400))
-    leaves = noise_cut(rng, 0.75, rows, cols)
-    clumps = noise_cut(rng, 1.5, max(24, rows // 4), max(24, cols // 4), stream=2)
     if x1 <= x0 or y1 <= y0:
         return
+    leaves = noise_cut(rng, 0.85, min(high, 512), min(wide, 512))
+    clumps = noise_cut(rng, 1.5, min(max(24, high // 2), 256), min(max(24, wide // 2), 256), stream=2)
     axis = np.linspace(-1, 1, 32, dtype=np.float32)
     body = np.full((32, 32), -9, np.float32)
     for (cx, cy), size in zip(lumps, sizes, strict=True):
         body = np.maximum(body, 1 - ((axis[None] - cx) ** 2 + (axis[:, None] - cy) ** 2) / size**2)
     window = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
-    method = cv2.INTER_AREA if rows > high else cv2.INTER_LINEAR
-    leaf = cv2.resize(np.asarray(leaves), (wide, high), interpolation=method)[window]
-    clump = cv2.resize(np.asarray(clumps), (wide, high), interpolation=cv2.INTER_LINEAR)[window]
-    solid = cv2.resize(body, (wide, high), interpolation=cv2.INTER_LINEAR)[window]
-    field = solid + (clump - 0.5) * 1.7 + (leaf - 0.5) * 1.5
+    leaf = cv2.resize(leaves, (wide, high)) if leaves.shape != (high, wide) else leaves
+    leaf = leaf[window]
+    clump = cv2.resize(clumps, (wide, high))[window]
+    solid = cv2.resize(body, (wide, high))[window]
+    field = solid + (clump - 0.5) * 2.2 + (leaf - 0.5) * 1.1
     area = (field > 0.05).astype(np.uint8)
     sun = brush.canvas.weather.sun
     across = np.linspace(-1, 1, wide, dtype=np.float32)[None, window[1]]
     down = np.linspace(-1, 1, high, dtype=np.float32)[window[0], None]
-    glow = 0.42 + (leaf - 0.5) * 1.25 + (clump - 0.5) * 0.9 - 0.3 * down + 0.22 * sun[0] * across
-    glow = np.clip(glow, 0, 1.15)
+    slope = (0.42 - 0.3 * down) + np.float32(0.22 * sun[0]) * across
+    glow = np.clip(slope + (leaf - 0.5) * 1.25 + (clump - 0.5) * 0.9, 0, 1.15)
     weather = brush.canvas.weather
     dark = np.asarray(brush.tone(foliage[0], weather.ambient * 0.85), np.float32)
     light = np.asarray(brush.tone(foliage[1], weather.ambient + weather.direct * 0.75), np.float32)
-    colour = np.clip(dark + (light - dark) * glow[..., None], 0, 255).astype(np.uint8)
+    colour = np.minimum(dark + (light - dark) * glow[..., None], 255).astype(np.uint8)
     cv2.copyTo(colour, area, image[y0:y1, x0:x1])
     mask[y0:y1, x0:x1][area > 0] = brush.label
 

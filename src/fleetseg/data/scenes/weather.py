@@ -100,7 +100,6 @@ def expose(
     high, wide = image.shape[:2]
     rows = (np.arange(high) + int(rng.integers(1024))) % 1024
     cols = (np.arange(wide) + int(rng.integers(1024))) % 1024
-    grain = sensor_tile()[rows[:, None], cols[None, :]] * weather.grain
+    grain = np.rint(sensor_tile()[rows][:, cols] * np.float32(weather.grain)).astype(np.int16)
     # One grain for all three channels: the noise a dash camera keeps after its own colour denoising.
-    noisy = soft + grain[..., None]
-    return np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
+    return np.asarray(cv2.add(soft, cv2.merge([grain, grain, grain]), dtype=cv2.CV_8U), np.uint8)
