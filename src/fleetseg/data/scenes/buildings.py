@@ -15,7 +15,14 @@ _WALLS: tuple[Colour, ...] = (
     (158, 92, 72), (176, 118, 88), (196, 172, 132), (214, 206, 190), (186, 180, 170), (150, 142, 134),
     (206, 184, 150), (132, 84, 68), (222, 214, 196), (168, 176, 178), (190, 150, 120), (228, 220, 212),
 )  # fmt: skip
-_TRIMS: tuple[Colour, ...] = ((60, 92, 140), (150, 44, 40), (44, 96, 72), (52, 50, 54), (196, 160, 60), (120, 70, 110))
+_TRIMS: tuple[Colour, ...] = (
+    (60, 92, 140),
+    (150, 44, 40),
+    (44, 96, 72),
+    (52, 50, 54),
+    (196, 160, 60),
+    (120, 70, 110),
+)
 _ROOFS: tuple[Colour, ...] = ((108, 70, 58), (84, 82, 86), (128, 84, 64), (70, 72, 78))
 _FLOOR = 3.1
 
@@ -53,7 +60,9 @@ def sample_house(rng: np.random.Generator, floors: int, lit: bool) -> House:
     )
 
 
-def draw_building(canvas: Canvas, street: Street, rng: np.random.Generator, plot: Plot, setback: float) -> None:
+def draw_building(
+    canvas: Canvas, street: Street, rng: np.random.Generator, plot: Plot, setback: float
+) -> None:
     """The building on ``plot``: its flank towards the camera, its facade along the street, its roof."""
     floors = int(rng.integers(2, 4)) if plot.kind == "house" else int(rng.choice([2, 3, 3, 4, 5, 6]))
     house = sample_house(rng, floors, canvas.weather.lamps_lit)
@@ -66,8 +75,12 @@ def draw_building(canvas: Canvas, street: Street, rng: np.random.Generator, plot
     front_light = canvas.weather.light_on((0.0, 0.0, -1.0))
     top = house.height
     flank = [[x0, top, near], [x0 + side * depth, top, near], [x0 + side * depth, 0, near], [x0, 0, near]]
-    _draw_wall(canvas, rng, house, flank, depth, front_light * 0.92, blank=True)
     brush = canvas.brush(BUILDING, near)
+    if plot.joined:
+        # Little of a party wall shows above the neighbour: it needs no texture.
+        brush.face(flank, house.wall, front_light * 0.86)
+    else:
+        _draw_wall(canvas, rng, house, flank, depth, front_light * 0.92, blank=True)
     if house.pitched:
         ridge, mid = top + 2.6, side * depth / 2
         gable = [[x0, top, near], [x0 + mid, ridge, near], [x0 + side * depth, top, near]]
@@ -101,7 +114,12 @@ def draw_facing_row(canvas: Canvas, street: Street, rng: np.random.Generator, z:
         house = sample_house(rng, int(rng.choice([2, 3, 4, 5])), canvas.weather.lamps_lit)
         top = house.height
         if house.pitched:
-            roof = [[x - 0.3, top, z], [x + 0.8, top + 2.5, z + 4], [x + wide - 0.8, top + 2.5, z + 4], [x + wide + 0.3, top, z]]
+            roof = [
+                [x - 0.3, top, z],
+                [x + 0.8, top + 2.5, z + 4],
+                [x + wide - 0.8, top + 2.5, z + 4],
+                [x + wide + 0.3, top, z],
+            ]
             canvas.brush(BUILDING, z).face(roof, house.roof, canvas.weather.light_on((0.0, 0.8, -0.6)))
         corners = [[x, top, z], [x + wide, top, z], [x + wide, 0, z], [x, 0, z]]
         _draw_wall(canvas, rng, house, corners, wide, light, blank=False)
@@ -153,7 +171,9 @@ def facade_texture(
     return wall
 
 
-def _draw_openings(rng: np.random.Generator, house: House, wall: ByteArray, length: float, blank: bool) -> None:
+def _draw_openings(
+    rng: np.random.Generator, house: House, wall: ByteArray, length: float, blank: bool
+) -> None:
     """Windows on each floor, and doors or a shop front on the ground floor."""
     rows, cols = wall.shape[:2]
     px, py = cols / length, rows / house.height
@@ -216,7 +236,16 @@ def _draw_shop(
 ) -> None:
     """Large panes under a coloured fascia with something like lettering on it."""
     floor = house.height
-    _fill(wall, 0.2, floor - 3.2, length - 0.4, 3.2, px, py, (house.trim[0] * 0.7, house.trim[1] * 0.7, house.trim[2] * 0.7))
+    _fill(
+        wall,
+        0.2,
+        floor - 3.2,
+        length - 0.4,
+        3.2,
+        px,
+        py,
+        (house.trim[0] * 0.7, house.trim[1] * 0.7, house.trim[2] * 0.7),
+    )
     _fill(wall, 0.2, floor - 3.2, length - 0.4, 0.7, px, py, house.trim)
     at = 0.8
     while at < length - 1.2:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetseg.data.scenes.weather import Weather
+from fleetseg.labels import IGNORE_INDEX
 
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
@@ -17,7 +18,7 @@ Colour = tuple[float, float, float]
 Points = Sequence[Sequence[float]] | npt.NDArray[np.floating]
 
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
-UNLABELLED = 255
+UNLABELLED = IGNORE_INDEX
 
 # Sub-pixel bits of cv2's fixed-point coordinates, and the largest coordinate that survives them.
 _SHIFT = 4
@@ -194,4 +195,4 @@ class Brush:
 def _fixed_point(pixels: FloatArray) -> npt.NDArray[np.int32]:
     """Positions as cv2's fixed-point integers, kept inside what those can hold."""
     near = np.minimum(np.maximum(pixels, -_FAR_OUTSIDE), _FAR_OUTSIDE)
-    return np.rint(near * (1 << _SHIFT)).astype(np.int32)
+    return np.asarray(np.rint(near * (1 << _SHIFT)), np.int32)

@@ -27,28 +27,43 @@ class CarShape:
 
 
 _HATCH = CarShape(
-    ((0, 0.28), (0.0, 0.62), (0.06, 0.95), (0.5, 1.44), (2.1, 1.48), (2.95, 0.98), (3.8, 0.84), (3.98, 0.6), (3.98, 0.26)),
+    (
+        (0, 0.28), (0.0, 0.62), (0.06, 0.95), (0.5, 1.44), (2.1, 1.48), (2.95, 0.98), (3.8, 0.84),
+        (3.98, 0.6), (3.98, 0.26),
+    ),
     belt=0.96, half_width=0.86, rear_glass=2, front_glass=4,
 )  # fmt: skip
 _SALOON = CarShape(
-    ((0, 0.28), (0, 0.62), (0.05, 0.98), (0.75, 1.02), (1.35, 1.42), (2.6, 1.44), (3.4, 0.98), (4.4, 0.82), (4.55, 0.58), (4.55, 0.26)),
+    (
+        (0, 0.28), (0, 0.62), (0.05, 0.98), (0.75, 1.02), (1.35, 1.42), (2.6, 1.44), (3.4, 0.98), (4.4, 0.82),
+        (4.55, 0.58), (4.55, 0.26),
+    ),
     belt=1.0, half_width=0.89, rear_glass=3, front_glass=5,
 )  # fmt: skip
 _ESTATE = CarShape(
-    ((0, 0.3), (0, 0.64), (0.05, 1.0), (0.42, 1.48), (2.7, 1.5), (3.5, 1.0), (4.45, 0.84), (4.6, 0.6), (4.6, 0.28)),
+    (
+        (0, 0.3), (0, 0.64), (0.05, 1.0), (0.42, 1.48), (2.7, 1.5), (3.5, 1.0), (4.45, 0.84), (4.6, 0.6),
+        (4.6, 0.28),
+    ),
     belt=1.0, half_width=0.89, rear_glass=2, front_glass=4,
 )  # fmt: skip
 _OFFROADER = CarShape(
-    ((0, 0.42), (0, 0.8), (0.05, 1.15), (0.3, 1.74), (2.7, 1.78), (3.3, 1.18), (4.2, 1.06), (4.4, 0.8), (4.4, 0.4)),
+    (
+        (0, 0.42), (0, 0.8), (0.05, 1.15), (0.3, 1.74), (2.7, 1.78), (3.3, 1.18), (4.2, 1.06), (4.4, 0.8),
+        (4.4, 0.4),
+    ),
     belt=1.16, half_width=0.94, rear_glass=2, front_glass=4, taper=0.9,
 )  # fmt: skip
 _VAN = CarShape(
-    ((0, 0.36), (0, 0.9), (0.03, 1.35), (0.1, 2.2), (3.7, 2.24), (4.5, 1.3), (5.0, 1.05), (5.15, 0.7), (5.15, 0.34)),
+    (
+        (0, 0.36), (0, 0.9), (0.03, 1.35), (0.1, 2.2), (3.7, 2.24), (4.5, 1.3), (5.0, 1.05), (5.15, 0.7),
+        (5.15, 0.34),
+    ),
     belt=1.32, half_width=0.97, rear_glass=2, front_glass=4, side_windows=False, taper=0.93,
 )  # fmt: skip
 _TRUCK = CarShape(
-    ((0, 0.6), (0, 1.0), (0, 1.6), (0.02, 3.2), (6.1, 3.2), (6.4, 1.5), (6.5, 1.2), (6.55, 0.8), (6.55, 0.5)),
-    belt=1.6, half_width=1.15, rear_glass=-1, front_glass=4, side_windows=False, taper=1.0,
+    ((0, 0.6), (0, 1.0), (0, 1.6), (0.02, 3.1), (6.0, 3.1), (6.3, 1.6), (6.45, 1.2), (6.5, 0.8), (6.5, 0.5)),
+    belt=1.6, half_width=1.12, rear_glass=-1, front_glass=4, side_windows=False, taper=1.0,
 )  # fmt: skip
 _SHAPES = (_HATCH, _SALOON, _ESTATE, _OFFROADER, _VAN, _TRUCK)
 _SHAPE_ODDS = (0.36, 0.24, 0.17, 0.11, 0.09, 0.03)
@@ -89,7 +104,12 @@ class Car:
     def footprint(self, grow: float = 0.0) -> FloatArray:
         """Its outline on the ground, (4, 2) as x and z."""
         half, long = self.shape.half_width + grow, self.length
-        corners = [(-half, 0.0, -grow), (half, 0.0, -grow), (half, 0.0, long + grow), (-half, 0.0, long + grow)]
+        corners = [
+            (-half, 0.0, -grow),
+            (half, 0.0, -grow),
+            (half, 0.0, long + grow),
+            (-half, 0.0, long + grow),
+        ]
         return self.place(corners)[:, [0, 2]]
 
 
@@ -97,7 +117,9 @@ def sample_car(rng: np.random.Generator, x: float, z: float, heading: float) -> 
     """A car of random shape and colour."""
     paint = np.asarray(_PAINTS[int(rng.integers(len(_PAINTS)))]) + rng.uniform(-10, 10, 3)
     shape = _SHAPES[int(rng.choice(len(_SHAPES), p=_SHAPE_ODDS))]
-    return Car(shape, (float(paint[0]), float(paint[1]), float(paint[2])), x, z, heading, bool(rng.random() < 0.4))
+    return Car(
+        shape, (float(paint[0]), float(paint[1]), float(paint[2])), x, z, heading, bool(rng.random() < 0.4)
+    )
 
 
 def draw_car(canvas: Canvas, car: Car) -> None:
@@ -106,10 +128,20 @@ def draw_car(canvas: Canvas, car: Car) -> None:
     shape = car.shape
     half, long = shape.half_width, car.length
     eye = np.array([0.0, canvas.camera.eye, 0.0])
-    belly = [(-half * 0.94, 0.16, 0.25), (half * 0.94, 0.16, 0.25), (half * 0.94, 0.16, long - 0.25), (-half * 0.94, 0.16, long - 0.25)]
+    belly = [
+        (-half * 0.94, 0.16, 0.25),
+        (half * 0.94, 0.16, 0.25),
+        (half * 0.94, 0.16, long - 0.25),
+        (-half * 0.94, 0.16, long - 0.25),
+    ]
     _draw_end_tyres(brush, car)
     for end in (0.2, long - 0.2):
-        skirt = [(-half * 0.9, 0.14, end), (-half * 0.9, 0.5, end), (half * 0.9, 0.5, end), (half * 0.9, 0.14, end)]
+        skirt = [
+            (-half * 0.9, 0.14, end),
+            (-half * 0.9, 0.5, end),
+            (half * 0.9, 0.5, end),
+            (half * 0.9, 0.14, end),
+        ]
         brush.face(car.place(skirt), (24, 24, 26))
     brush.face(car.place(belly), (20, 20, 22))
     strips = []
@@ -125,7 +157,11 @@ def draw_car(canvas: Canvas, car: Car) -> None:
         brush.face(quad, car.paint, light)
         if i in (shape.rear_glass, shape.front_glass):
             brush.face(_inset(quad, 0.1), _GLASS, light)
-            brush.face(_inset(quad, 0.1)[[1, 2]].tolist() + _inset(quad, 0.1, 0.45)[[2, 1]].tolist(), (92, 106, 118), light)
+            brush.face(
+                _inset(quad, 0.1)[[1, 2]].tolist() + _inset(quad, 0.1, 0.45)[[2, 1]].tolist(),
+                (92, 106, 118),
+                light,
+            )
     for side in (-1, 1):
         normal = _turn(car, (float(side), 0.0, 0.0))
         anchor = car.place([(side * half, 0.7, long / 2)])[0]
@@ -160,7 +196,7 @@ def _inset(quad: FloatArray, share: float, low: float | None = None) -> FloatArr
         inner = inner.copy()
         inner[[0, 3]] = inner[[0, 3]] * (1 - low) + inner[[1, 2]] * low
         inner[[1, 2]] = inner[[0, 3]]
-    return inner
+    return np.asarray(inner, np.float32)
 
 
 def _draw_end_tyres(brush: Brush, car: Car) -> None:
@@ -170,7 +206,9 @@ def _draw_end_tyres(brush: Brush, car: Car) -> None:
     for end in ends:
         for side in (-1, 1):
             outer, inner = side * half * 0.97, side * half * 0.72
-            brush.face(car.place([(outer, 0, end), (outer, 0.6, end), (inner, 0.6, end), (inner, 0, end)]), _TYRE)
+            brush.face(
+                car.place([(outer, 0, end), (outer, 0.6, end), (inner, 0.6, end), (inner, 0, end)]), _TYRE
+            )
 
 
 def _draw_flank(brush: Brush, car: Car, side: int, light: float) -> None:
@@ -181,19 +219,33 @@ def _draw_flank(brush: Brush, car: Car, side: int, light: float) -> None:
     brush.face(car.place(lower), car.paint, light)
     cabin = [(z, y) for z, y in shape.profile if y >= shape.belt - 0.05]
     brush.face(car.place([(side * _half_at(shape, y), y, z) for z, y in cabin]), car.paint, light * 0.97)
-    sill = [(side * shape.half_width, y, z) for z, y in ((0.1, 0.2), (0.1, 0.34), (long - 0.1, 0.34), (long - 0.1, 0.2))]
+    sill = [
+        (side * shape.half_width, y, z)
+        for z, y in ((0.1, 0.2), (0.1, 0.34), (long - 0.1, 0.34), (long - 0.1, 0.2))
+    ]
     brush.face(car.place(sill), (34, 34, 36), light)
-    crease = [(side * shape.half_width, y, z) for z, y in ((0.1, 0.6), (0.1, 0.64), (long - 0.2, 0.62), (long - 0.2, 0.58))]
+    crease = [
+        (side * shape.half_width, y, z)
+        for z, y in ((0.1, 0.6), (0.1, 0.64), (long - 0.2, 0.62), (long - 0.2, 0.58))
+    ]
     brush.face(car.place(crease), car.paint, light * 0.8)
     _draw_side_windows(brush, car, side, cabin, light)
     radius = 0.46 if shape is _TRUCK else 0.33
     for axle in (long * 0.19, long * 0.81):
-        for size, colour, y0 in ((radius * 1.15, (30, 30, 32), radius), (radius, _TYRE, radius), (radius * 0.62, (140, 142, 146), radius)):
-            rim = _WHEEL * np.float32(size) + np.array([side * shape.half_width * 1.005, y0, axle], np.float32)
+        for size, colour, y0 in (
+            (radius * 1.15, (30, 30, 32), radius),
+            (radius, _TYRE, radius),
+            (radius * 0.62, (140, 142, 146), radius),
+        ):
+            rim = _WHEEL * np.float32(size) + np.array(
+                [side * shape.half_width * 1.005, y0, axle], np.float32
+            )
             brush.face(car.place(np.maximum(rim, (-9, 0, -9))), colour, 0.9)
 
 
-def _draw_side_windows(brush: Brush, car: Car, side: int, cabin: list[tuple[float, float]], light: float) -> None:
+def _draw_side_windows(
+    brush: Brush, car: Car, side: int, cabin: list[tuple[float, float]], light: float
+) -> None:
     """Dark glass between the pillars; vans and trucks only have a cab window."""
     shape = car.shape
     base = shape.belt + 0.04
@@ -218,13 +270,23 @@ def _draw_side_windows(brush: Brush, car: Car, side: int, cabin: list[tuple[floa
         for at in (0.5, 0.2):
             z = back_low + (front_low - back_low) * at
             pillar = [(z - 0.04, base), (z - 0.04, top), (z + 0.04, top), (z + 0.04, base)]
-            brush.face(car.place([(side * _half_at(shape, y) * 1.003, y, z) for z, y in pillar]), car.paint, light * 0.85)
+            brush.face(
+                car.place([(side * _half_at(shape, y) * 1.003, y, z) for z, y in pillar]),
+                car.paint,
+                light * 0.85,
+            )
 
 
-def _draw_panel(brush: Brush, car: Car, along: float, box: tuple[float, float, float, float], colour: Colour, light: float) -> None:
+def _draw_panel(
+    brush: Brush, car: Car, along: float, box: tuple[float, float, float, float], colour: Colour, light: float
+) -> None:
     """A flat rectangle (left, bottom, right, top) on the tail or nose."""
     left, bottom, right, top = box
-    brush.face(car.place([(left, bottom, along), (left, top, along), (right, top, along), (right, bottom, along)]), colour, light)
+    brush.face(
+        car.place([(left, bottom, along), (left, top, along), (right, top, along), (right, bottom, along)]),
+        colour,
+        light,
+    )
 
 
 def _draw_tail(brush: Brush, car: Car) -> None:
@@ -252,8 +314,12 @@ def _draw_nose(brush: Brush, car: Car) -> None:
     _draw_panel(brush, car, long, (-half * 0.5, top - 0.12, half * 0.5, top + 0.06), (30, 31, 34), light)
     for side in (-1, 1):
         inner, outer = sorted((side * half * 0.56, side * half * 0.95))
-        _draw_panel(brush, car, long - 0.04, (inner, top - 0.06, outer, top + 0.13), lamp, 1.15 if lit else light)
-    _draw_panel(brush, car, long + 0.01, (-half * 0.6, low + 0.02, half * 0.6, low + 0.12), (36, 36, 38), light)
+        _draw_panel(
+            brush, car, long - 0.04, (inner, top - 0.06, outer, top + 0.13), lamp, 1.15 if lit else light
+        )
+    _draw_panel(
+        brush, car, long + 0.01, (-half * 0.6, low + 0.02, half * 0.6, low + 0.12), (36, 36, 38), light
+    )
     _draw_panel(brush, car, long + 0.01, (-0.26, low + 0.14, 0.26, low + 0.25), (226, 226, 220), light)
 
 
@@ -269,4 +335,6 @@ def draw_bonnet(canvas: Canvas, rng: np.random.Generator) -> None:
         arc = camera.height - rise * height * (1 - 0.75 * across**2) + 0.5
         outline = np.stack([middle + across * camera.width * 0.46, arc], 1)
         ends = [[outline[-1, 0], camera.height + 4], [outline[0, 0], camera.height + 4]]
-        brush.polygon(np.concatenate([outline, ends]), (tone, tone * 1.02, tone * 1.06), light * canvas.weather.ambient)
+        brush.polygon(
+            np.concatenate([outline, ends]), (tone, tone * 1.02, tone * 1.06), light * canvas.weather.ambient
+        )

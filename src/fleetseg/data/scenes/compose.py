@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from fleetseg.data.scenes.buildings import draw_building, draw_facing_row
-from fleetseg.data.scenes.canvas import TREE, ByteArray, Camera, Canvas
+from fleetseg.data.scenes.canvas import TREE, ByteArray, Canvas, FloatArray
 from fleetseg.data.scenes.cars import Car, draw_bonnet, draw_car, sample_car
 from fleetseg.data.scenes.furniture import (
     draw_bollard,
@@ -107,7 +108,12 @@ def _plan_plot(stage: Stage, plot: Plot) -> None:
     ends = ((street.x(edge, plot.near), plot.near), (street.x(edge, plot.far), plot.far))
     if plot.kind in ("park", "hedge"):
         for _ in range(int(rng.integers(2, 5))):
-            _plan_tree(stage, edge + plot.side * float(rng.uniform(1.5, 7)), float(rng.uniform(plot.near, plot.far)), plot.far)
+            _plan_tree(
+                stage,
+                edge + plot.side * float(rng.uniform(1.5, 7)),
+                float(rng.uniform(plot.near, plot.far)),
+                plot.far,
+            )
     elif plot.kind == "house" and rng.random() < 0.4:
         _plan_tree(stage, edge + plot.side * 1.2, float(rng.uniform(plot.near, plot.far)), plot.far - 0.05)
     if plot.kind == "hedge" or (plot.kind == "house" and rng.random() < 0.25):
@@ -163,7 +169,7 @@ def _plan_furniture(stage: Stage) -> None:
             u = _kerb(street, side, 0.4)
             z = stage.depth_in_view(u, 11, 30)
             x = street.x(u, z)
-            stage.add(z, lambda x=x, z=z: draw_traffic_light(canvas, rng, x, z))  # type: ignore[misc]
+            stage.add(z, partial(draw_traffic_light, canvas, rng, x, z))
             stage.shadows.cast_upright(x, z, 3.2, 0.12)
     if rng.random() < 0.3:
         side = -1 if rng.random() < 0.5 else 1
@@ -173,7 +179,7 @@ def _plan_furniture(stage: Stage) -> None:
             z = start + step * 1.8
             x = street.x(u, z)
             if street.beside(side, z) is None:
-                stage.add(z, lambda x=x, z=z: draw_bollard(canvas, rng, x, z))  # type: ignore[misc]
+                stage.add(z, partial(draw_bollard, canvas, rng, x, z))
     fenced = any(p.kind in ("park", "house") and p.near < 28 for p in street.plots)
     if rng.random() < (0.3 if fenced else 0.92):
         _plan_guard_rail(stage)
@@ -187,7 +193,7 @@ def _plan_lamp_posts(stage: Stage, side: int) -> None:
     while z < street.depth:
         x = street.x(u, z)
         if street.beside(side, z) is None:
-            stage.add(z, lambda x=x, z=z: draw_lamp_post(canvas, rng, x, z, -side))  # type: ignore[misc]
+            stage.add(z, partial(draw_lamp_post, canvas, rng, x, z, -side))
             stage.shadows.cast_upright(x, z, 7.0, 0.1)
         z += spacing
 
@@ -209,16 +215,17 @@ def _plan_guard_rail(stage: Stage) -> None:
     start = max(5.0, stage.depth_in_view(u, 5, 14) * 0.9)
     kind = "bars" if rng.random() < 0.7 else "mesh"
     seed = int(rng.integers(1 << 30))
+
+    def draw_piece(start: tuple[float, float], stop: tuple[float, float]) -> None:
+        # Every piece starts from the same seed: a rail has one colour along its whole length.
+        draw_fence(canvas, np.random.default_rng(seed), start, stop, kind, 1.1)
+
     for piece in range(int(rng.integers(3, 6))):
         near, far = start + piece * 2.4, start + (piece + 1) * 2.4
         if street.beside(side, near) or street.beside(side, far) or far > street.depth:
             continue
-        ends = ((street.x(u, near), near), (street.x(u, far), far))
-        stage.add(
-            (near + far) / 2,
-            # Every piece starts from the same seed: a rail has one colour along its whole length.
-            lambda ends=ends: draw_fence(canvas, np.random.default_rng(seed), ends[0], ends[1], kind, 1.1),  # type: ignore[misc]
-        )
+        start_at, stop_at = (street.x(u, near), near), (street.x(u, far), far)
+        stage.add((near + far) / 2, partial(draw_piece, start_at, stop_at))
 
 
 def _plan_cars(stage: Stage) -> list[Car]:
@@ -245,7 +252,9 @@ def _plan_cars(stage: Stage) -> list[Car]:
             cars.append(sample_car(rng, street.x(u, z), z, heading))
     if street.end is not None and rng.random() < 0.6:
         z = street.end + float(rng.uniform(2, 5))
-        cars.append(sample_car(rng, street.x(float(rng.uniform(-9, 9)), z), z, np.pi / 2 * float(rng.choice([-1, 1]))))
+        cars.append(
+            sample_car(rng, street.x(float(rng.uniform(-9, 9)), z), z, np.pi / 2 * float(rng.choice([-1, 1])))
+        )
     elif street.side_roads and rng.random() < 0.4:
         opening = street.side_roads[0]
         z = (opening.near + opening.far) / 2
@@ -280,7 +289,7 @@ def _plan_car(stage: Stage, car: Car) -> None:
     stage.shadows.cast(_convex(hull))
 
 
-def _convex(points: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _convex(points: FloatArray) -> FloatArray:
     """The convex outline of points (n, 2)."""
     centre = points.mean(0)
     turned = np.arctan2(points[:, 1] - centre[1], points[:, 0] - centre[0])
@@ -302,15 +311,24 @@ def _plan_people(stage: Stage, cars: list[Car]) -> None:
         u = _kerb(street, side, float(rng.uniform(0.35, room - 0.4)))
         z = stage.depth_in_view(u, 7.5, 28)
         for member in range(int(rng.choice([1, 1, 2, 3]))):
-            add_pedestrian(u + member * float(rng.uniform(0.4, 0.7)) * -side, z + float(rng.uniform(-0.4, 0.4)))
+            add_pedestrian(
+                u + member * float(rng.uniform(0.4, 0.7)) * -side, z + float(rng.uniform(-0.4, 0.4))
+            )
     if street.zebra is not None or rng.random() < 0.22:
         z = street.zebra if street.zebra is not None else float(rng.uniform(12, 28))
         for _ in range(int(rng.integers(1, 3))):
-            add_pedestrian(float(rng.uniform(-1, 1)) * street.half_width * 0.8, z + float(rng.uniform(-0.8, 0.8)))
+            add_pedestrian(
+                float(rng.uniform(-1, 1)) * street.half_width * 0.8, z + float(rng.uniform(-0.8, 0.8))
+            )
+    taken: list[float] = []
     for _ in range(int(rng.choice([1, 1, 2]))):
         x, z = _free_place(stage, cars)
+        # Two cyclists at nearly the same place would melt into one.
+        if any(abs(x - other) < 1.6 for other in taken):
+            continue
+        taken.append(x)
         view = "side" if rng.random() < 0.35 else "end"
-        stage.add(z, lambda x=x, z=z, view=view: draw_cyclist(canvas, rng, x, z, view))  # type: ignore[misc]
+        stage.add(z, partial(draw_cyclist, canvas, rng, x, z, view))
         stage.shadows.cast_upright(x, z, 1.5, 0.2)
 
 

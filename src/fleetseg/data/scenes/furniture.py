@@ -21,7 +21,9 @@ _RED: Colour = (196, 38, 38)
 _BLUE: Colour = (38, 84, 172)
 
 
-def _upright(brush: Brush, x: float, z: float, bottom: float, top: float, half: float, colour: Colour) -> None:
+def _upright(
+    brush: Brush, x: float, z: float, bottom: float, top: float, half: float, colour: Colour
+) -> None:
     """A round post: a lit half and a shaded half."""
     lit_right = brush.canvas.weather.sun[0] > 0
     bright = brush.canvas.weather.ambient + brush.canvas.weather.direct * 0.6
@@ -29,7 +31,11 @@ def _upright(brush: Brush, x: float, z: float, bottom: float, top: float, half: 
     upper = half * 0.75
     outline = [[x - half, bottom, z], [x - upper, top, z], [x + upper, top, z], [x + half, bottom, z]]
     brush.face(outline, colour, dim)
-    lit = [[x, bottom, z], [x, top, z], outline[2], outline[3]] if lit_right else [*outline[:2], [x, top, z], [x, bottom, z]]
+    lit = (
+        [[x, bottom, z], [x, top, z], outline[2], outline[3]]
+        if lit_right
+        else [*outline[:2], [x, top, z], [x, bottom, z]]
+    )
     brush.face(lit, colour, bright)
 
 
@@ -46,7 +52,9 @@ def draw_lamp_post(canvas: Canvas, rng: np.random.Generator, x: float, z: float,
     _upright(brush, x, z, 0, height, half, colour)
     _upright(brush, x, z, 0, 1.2, half * 1.5, colour)
     reach = towards * float(rng.uniform(0.9, 1.7))
-    points = canvas.camera.project([[x, height - 0.1, z], [x + reach * 0.5, height + 0.3, z], [x + reach, height + 0.35, z]])
+    points = canvas.camera.project(
+        [[x, height - 0.1, z], [x + reach * 0.5, height + 0.3, z], [x + reach, height + 0.35, z]]
+    )
     width = half * 1.3 * canvas.camera.pixels_per_metre(z)
     brush.line(points[0], points[1], width, colour)
     brush.line(points[1], points[2], width, colour)
@@ -92,11 +100,15 @@ def _draw_sign(brush: Brush, rng: np.random.Generator, x: float, y: float, z: fl
 
     def block(wide: float, tall: float, colour: Colour, dx: float = 0.0, dy: float = 0.0) -> None:
         w, h, px, py = wide * scale, tall * scale, cx + dx * scale, cy + dy * scale
-        brush.polygon([[px - w, py - h], [px + w, py - h], [px + w, py + h], [px - w, py + h]], colour, bright)
+        brush.polygon(
+            [[px - w, py - h], [px + w, py - h], [px + w, py + h], [px - w, py + h]], colour, bright
+        )
 
     def triangle(size: float, colour: Colour, up: int) -> None:
         s = size * scale
-        brush.polygon([[cx, cy - up * s], [cx + s, cy + up * s * 0.75], [cx - s, cy + up * s * 0.75]], colour, bright)
+        brush.polygon(
+            [[cx, cy - up * s], [cx + s, cy + up * s * 0.75], [cx - s, cy + up * s * 0.75]], colour, bright
+        )
 
     if kind == "limit":
         disc(half, _RED)
@@ -135,7 +147,10 @@ def draw_traffic_light(canvas: Canvas, rng: np.random.Generator, x: float, z: fl
     box = canvas.brush(SIGN, z)
     bottom, half, tall = 2.3, 0.2, 1.05
     top = bottom + tall
-    box.face(_plate(x, z, bottom - 0.1, top + 0.1, half + 0.1), (226, 224, 216) if rng.random() < 0.3 else (36, 36, 38))
+    box.face(
+        _plate(x, z, bottom - 0.1, top + 0.1, half + 0.1),
+        (226, 224, 216) if rng.random() < 0.3 else (36, 36, 38),
+    )
     box.face(_plate(x, z, bottom, top, half), (22, 23, 25))
     state = int(rng.choice([0, 0, 2, 2, 1]))
     scale = canvas.camera.pixels_per_metre(z)
@@ -190,7 +205,8 @@ def draw_fence(
     """A fence on the ground from ``start`` to ``stop``, both (x, z)."""
     left, right = sorted((start, stop), key=lambda p: p[0] / p[1])
     corners = [
-        [left[0], height, left[1]], [right[0], height, right[1]], [right[0], 0, right[1]], [left[0], 0, left[1]],
+        [left[0], height, left[1]], [right[0], height, right[1]],
+        [right[0], 0, right[1]], [left[0], 0, left[1]],
     ]  # fmt: skip
     quad = canvas.camera.project(corners)
     cols = int(np.clip(1.6 * abs(quad[1, 0] - quad[0, 0]), 16, 512))
@@ -209,7 +225,8 @@ def draw_hedge(
     """A clipped hedge on the ground from ``start`` to ``stop``, both (x, z)."""
     left, right = sorted((start, stop), key=lambda p: p[0] / p[1])
     corners = [
-        [left[0], height, left[1]], [right[0], height, right[1]], [right[0], 0, right[1]], [left[0], 0, left[1]],
+        [left[0], height, left[1]], [right[0], height, right[1]],
+        [right[0], 0, right[1]], [left[0], 0, left[1]],
     ]  # fmt: skip
     quad = canvas.camera.project(corners)
     cols = int(np.clip(abs(quad[1, 0] - quad[0, 0]) * 1.2, 32, 400))

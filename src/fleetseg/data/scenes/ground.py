@@ -62,10 +62,18 @@ def draw_backdrop(canvas: Canvas, rng: np.random.Generator) -> None:
             grey = float(rng.uniform(110, 180))
             walls = canvas.brush(BUILDING, z)
             y = camera.horizon + scale
-            box = [[x, y], [x, y - tall], [x + wide / 2, y - tall * 1.25], [x + wide, y - tall], [x + wide, y]]
+            box = [
+                [x, y],
+                [x, y - tall],
+                [x + wide / 2, y - tall * 1.25],
+                [x + wide, y - tall],
+                [x + wide, y],
+            ]
             walls.polygon(box, (grey, grey * 0.95, grey * 0.9))
         else:
-            draw_crown(green, rng, (x + wide / 2, camera.horizon - tall * 0.4), (wide * 0.6, tall * 0.6), foliage)
+            draw_crown(
+                green, rng, (x + wide / 2, camera.horizon - tall * 0.4), (wide * 0.6, tall * 0.6), foliage
+            )
         x += wide * float(rng.uniform(0.8, 1.8))
 
 
@@ -133,15 +141,17 @@ def _ground_noise(rng: np.random.Generator, u: FloatArray, z: FloatArray) -> tup
     for per_metre, roughness in ((9.0, 1.3), (55.0, 0.5)):
         right, ahead = (float(v) for v in rng.uniform(0, TILE, 2))
         # The tile repeats, so cutting the index to its low bits wraps it; far away it would overflow.
-        column = (u * np.float32(per_metre) + np.float32(right + 64 * TILE * per_metre)).astype(np.int32) & (TILE - 1)
+        column = (u * np.float32(per_metre) + np.float32(right + 64 * TILE * per_metre)).astype(np.int32) & (
+            TILE - 1
+        )
         row = (z * np.float32(per_metre * 0.6) + np.float32(ahead)).astype(np.int32) & (TILE - 1)
         layers.append(noise_tile(roughness)[row, column])
     return layers[0], layers[1]
 
 
-def _band(distance: FloatArray, half: float, pixel: FloatArray) -> FloatArray:
+def _band(distance: npt.NDArray[np.floating], half: float, pixel: FloatArray) -> FloatArray:
     """Coverage 0..1 of a band ``half`` metres either side, softened over one pixel."""
-    return np.clip(0.5 + (np.float32(half) - np.abs(distance)) / pixel, 0, 1)
+    return np.asarray(np.clip(0.5 + (np.float32(half) - np.abs(distance)) / pixel, 0, 1), np.float32)
 
 
 def _stripes(position: FloatArray, period: float, width: float, pixel: FloatArray) -> FloatArray:
@@ -176,7 +186,9 @@ def _markings(
         for gap in (-2.6, 2.6):
             paint = np.maximum(paint, _band(z - (street.zebra + gap), 0.13, length))
     if street.end is not None:
-        paint = np.maximum(paint, _band(z - (street.end - 0.6), 0.18, length) * (np.abs(u) < street.half_width))
+        paint = np.maximum(
+            paint, _band(z - (street.end - 0.6), 0.18, length) * (np.abs(u) < street.half_width)
+        )
     return np.asarray(paint, np.float32)
 
 
@@ -195,7 +207,9 @@ def _asphalt_repairs(street: Street, rng: np.random.Generator, u: FloatArray, z:
     for _ in range(int(rng.integers(0, 4))):
         left, near = float(rng.uniform(-street.half_width, street.half_width)), float(rng.uniform(4, 26))
         wide, long = float(rng.uniform(0.5, 2.2)), float(rng.uniform(1, 9))
-        tone[(u > left) & (u < left + wide) & (z > near) & (z < near + long)] *= float(rng.uniform(0.82, 1.12))
+        tone[(u > left) & (u < left + wide) & (z > near) & (z < near + long)] *= float(
+            rng.uniform(0.82, 1.12)
+        )
     for _ in range(int(rng.integers(0, 3))):
         at, near = float(rng.uniform(-2, 2)), float(rng.uniform(5, 18))
         tone[(u - at) ** 2 + (z - near) ** 2 < 0.12] *= 0.6

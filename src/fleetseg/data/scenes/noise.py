@@ -23,7 +23,7 @@ def noise_tile(roughness: float, stream: int = 0) -> npt.NDArray[np.float32]:
     spectrum /= frequency**roughness
     spectrum[0, 0] = 0.0
     tile = np.fft.irfft2(spectrum, s=(TILE, TILE))
-    return np.clip(0.5 + 0.2 * tile / tile.std(), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(0.5 + 0.2 * tile / tile.std(), 0, 1), np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -46,7 +46,8 @@ def noise_cut(
 def _plaster_tile() -> npt.NDArray[np.uint8]:
     """A (512, 512) uint8 tile around 128: stains and grain of a wall."""
     stains, speckle = noise_tile(1.2), noise_tile(0.3, 3)
-    return np.clip(128 * (1 + (stains - 0.5) * 0.26 + (speckle - 0.5) * 0.2), 60, 220).astype(np.uint8)
+    grain = 128 * (1 + (stains - 0.5) * 0.26 + (speckle - 0.5) * 0.2)
+    return np.asarray(np.clip(grain, 60, 220), np.uint8)
 
 
 def noise_bytes(rng: np.random.Generator, rows: int, cols: int) -> npt.NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -10,9 +11,17 @@ from fleetseg.data.scenes.canvas import BICYCLIST, PEDESTRIAN, Brush, Canvas, Co
 
 _CLOTHES: tuple[Colour, ...] = (
     (36, 40, 52), (60, 62, 66), (146, 40, 44), (40, 70, 124), (196, 188, 170), (92, 72, 54), (34, 88, 72),
-    (206, 150, 50), (120, 60, 110), (222, 222, 220), (70, 104, 140), (28, 28, 30), (226, 110, 50), (110, 116, 92),
+    (206, 150, 50), (120, 60, 110), (222, 222, 220), (70, 104, 140), (28, 28, 30), (226, 110, 50),
+    (110, 116, 92),
 )  # fmt: skip
-_TROUSERS: tuple[Colour, ...] = ((34, 40, 58), (52, 64, 96), (40, 40, 42), (96, 84, 66), (70, 70, 74), (120, 112, 96))
+_TROUSERS: tuple[Colour, ...] = (
+    (34, 40, 58),
+    (52, 64, 96),
+    (40, 40, 42),
+    (96, 84, 66),
+    (70, 70, 74),
+    (120, 112, 96),
+)
 _SKINS: tuple[Colour, ...] = ((222, 178, 150), (196, 148, 118), (148, 104, 78), (98, 68, 52), (232, 192, 168))
 _HAIRS: tuple[Colour, ...] = ((36, 28, 24), (82, 56, 36), (150, 116, 70), (130, 128, 126), (24, 22, 24))
 
@@ -35,7 +44,7 @@ class Figure:
         """A chain of round-ended strokes."""
         lit = (colour[0] * self.light, colour[1] * self.light, colour[2] * self.light)
         pixels = [self.at(*p) for p in points]
-        for start, end in zip(pixels[:-1], pixels[1:], strict=True):
+        for start, end in pairwise(pixels):
             self.brush.line(start, end, width * self.scale, lit)
 
     def shape(self, points: list[tuple[float, float]], colour: Colour, light: float = 1.0) -> None:
@@ -47,7 +56,9 @@ class Figure:
         lit = (colour[0] * self.light, colour[1] * self.light, colour[2] * self.light)
         self.brush.ellipse(self.at(*centre), (radii[0] * self.scale, radii[1] * self.scale), lit)
 
-    def ring(self, centre: tuple[float, float], radii: tuple[float, float], width: float, colour: Colour) -> None:
+    def ring(
+        self, centre: tuple[float, float], radii: tuple[float, float], width: float, colour: Colour
+    ) -> None:
         """A wheel: tyre around faintly shaded spokes, which belong to the object too."""
         turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
         rim = [self.at(centre[0] + radii[0] * np.cos(t), centre[1] + radii[1] * np.sin(t)) for t in turn]
@@ -85,12 +96,22 @@ def draw_pedestrian(canvas: Canvas, rng: np.random.Generator, x: float, z: float
         figure.limb([(step, 0.045), (step + 0.1 * swing, 0.035)], 0.09, (34, 30, 30))
     _draw_upper_body(figure, rng, tall, hips, chest, broad, coat, stride * swing)
     if skirt:
-        figure.shape([(-broad, hips + 0.1), (broad, hips + 0.1), (broad * 1.35, knee + 0.05), (-broad * 1.35, knee + 0.05)], trousers)
+        figure.shape(
+            [
+                (-broad, hips + 0.1),
+                (broad, hips + 0.1),
+                (broad * 1.35, knee + 0.05),
+                (-broad * 1.35, knee + 0.05),
+            ],
+            trousers,
+        )
     if rng.random() < 0.4:
         side = 1 if rng.random() < 0.5 else -1
         bag = _pick(rng, _CLOTHES)
         left, right = side * broad * 0.9, side * (broad + 0.22)
-        figure.shape([(left, hips + 0.2), (right, hips + 0.2), (right, hips - 0.12), (left, hips - 0.12)], bag)
+        figure.shape(
+            [(left, hips + 0.2), (right, hips + 0.2), (right, hips - 0.12), (left, hips - 0.12)], bag
+        )
     _draw_head(figure, rng, 0.0, tall)
 
 
@@ -103,14 +124,41 @@ def _draw_upper_body(
     arm = tall * 0.06
     dim = (coat[0] * 0.72, coat[1] * 0.72, coat[2] * 0.72)
     shoulder = chest - 0.05
-    figure.limb([(-broad, shoulder), (-broad - 0.05 - swing * 0.3, (hips + chest) / 2), (-broad - swing * 0.6, hips - 0.02)], arm, dim)
+    figure.limb(
+        [
+            (-broad, shoulder),
+            (-broad - 0.05 - swing * 0.3, (hips + chest) / 2),
+            (-broad - swing * 0.6, hips - 0.02),
+        ],
+        arm,
+        dim,
+    )
     body = [
-        (-broad * 0.6, chest + 0.02), (broad * 0.6, chest + 0.02), (broad * 1.08, shoulder), (broad * 0.9, hips + 0.1),
-        (broad, hem), (-broad, hem), (-broad * 0.9, hips + 0.1), (-broad * 1.08, shoulder),
+        (-broad * 0.6, chest + 0.02), (broad * 0.6, chest + 0.02), (broad * 1.08, shoulder),
+        (broad * 0.9, hips + 0.1), (broad, hem), (-broad, hem),
+        (-broad * 0.9, hips + 0.1), (-broad * 1.08, shoulder),
     ]  # fmt: skip
     figure.shape(body, coat)
-    figure.shape([(-broad * 0.6, chest), (-broad * 0.15, chest), (-broad * 0.2, hem), (-broad, hem), (-broad * 1.08, shoulder)], coat, 0.8)
-    figure.limb([(broad, shoulder), (broad + 0.05 + swing * 0.3, (hips + chest) / 2), (broad + swing * 0.6, hips - 0.02)], arm, coat)
+    figure.shape(
+        [
+            (-broad * 0.6, chest),
+            (-broad * 0.15, chest),
+            (-broad * 0.2, hem),
+            (-broad, hem),
+            (-broad * 1.08, shoulder),
+        ],
+        coat,
+        0.8,
+    )
+    figure.limb(
+        [
+            (broad, shoulder),
+            (broad + 0.05 + swing * 0.3, (hips + chest) / 2),
+            (broad + swing * 0.6, hips - 0.02),
+        ],
+        arm,
+        coat,
+    )
     figure.blob((broad + swing * 0.6, hips - 0.05), (0.045, 0.05), _SKINS[0])
 
 
@@ -143,7 +191,9 @@ def _draw_cyclist_side(figure: Figure, rng: np.random.Generator, facing: int) ->
     for wheel in (-0.52, 0.52):
         figure.ring((wheel * f, 0.35), (0.34, 0.34), 0.06, tyre)
     crank, saddle, bars = (-0.06 * f, 0.3), (-0.2 * f, 0.95), (0.4 * f, 1.02)
-    figure.limb([(-0.52 * f, 0.35), crank, (0.34 * f, 0.82), (-0.15 * f, 0.78), (-0.52 * f, 0.35)], 0.055, frame)
+    figure.limb(
+        [(-0.52 * f, 0.35), crank, (0.34 * f, 0.82), (-0.15 * f, 0.78), (-0.52 * f, 0.35)], 0.055, frame
+    )
     figure.limb([crank, saddle], 0.055, frame)
     figure.limb([(0.52 * f, 0.35), bars, (0.5 * f, 1.06)], 0.055, frame)
     figure.limb([(-0.32 * f, 0.96), (-0.08 * f, 0.96)], 0.08, tyre)
@@ -154,7 +204,9 @@ def _draw_cyclist_side(figure: Figure, rng: np.random.Generator, facing: int) ->
     figure.limb([hip, (0.2 * f, 0.72 + lift), (0.04 * f, 0.2 + lift)], 0.14, trousers)
     figure.limb([(0.04 * f, 0.2 + lift), (0.15 * f, 0.18 + lift)], 0.08, tyre)
     figure.limb([hip, shoulder], 0.3, coat)
-    figure.limb([shoulder, (0.3 * f, 1.22), (0.46 * f, 1.06)], 0.1, (coat[0] * 0.85, coat[1] * 0.85, coat[2] * 0.85))
+    figure.limb(
+        [shoulder, (0.3 * f, 1.22), (0.46 * f, 1.06)], 0.1, (coat[0] * 0.85, coat[1] * 0.85, coat[2] * 0.85)
+    )
     _draw_riders_head(figure, rng, (0.24 * f, 1.74))
 
 
@@ -170,8 +222,14 @@ def _draw_cyclist_end(figure: Figure, rng: np.random.Generator) -> None:
         figure.limb([(side * 0.1, 0.98), (side * 0.17, 0.66 + up), (side * 0.12, 0.26 + up)], 0.14, trousers)
         figure.limb([(side * 0.11, 0.22 + up), (side * 0.14, 0.2 + up)], 0.1, tyre)
     for side in (-1, 1):
-        figure.limb([(side * 0.2, 1.46), (side * 0.3, 1.22), (side * 0.24, 1.05)], 0.1, (coat[0] * 0.8, coat[1] * 0.8, coat[2] * 0.8))
-    figure.shape([(-0.13, 1.54), (0.13, 1.54), (0.24, 1.46), (0.19, 0.92), (-0.19, 0.92), (-0.24, 1.46)], coat)
+        figure.limb(
+            [(side * 0.2, 1.46), (side * 0.3, 1.22), (side * 0.24, 1.05)],
+            0.1,
+            (coat[0] * 0.8, coat[1] * 0.8, coat[2] * 0.8),
+        )
+    figure.shape(
+        [(-0.13, 1.54), (0.13, 1.54), (0.24, 1.46), (0.19, 0.92), (-0.19, 0.92), (-0.24, 1.46)], coat
+    )
     figure.shape([(-0.13, 1.54), (-0.03, 1.54), (-0.05, 0.92), (-0.19, 0.92), (-0.24, 1.46)], coat, 0.8)
     if rng.random() < 0.35:
         figure.shape([(-0.14, 1.44), (0.14, 1.44), (0.15, 1.06), (-0.15, 1.06)], _pick(rng, _CLOTHES))

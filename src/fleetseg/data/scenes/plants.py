@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from fleetseg.data.scenes.canvas import ByteArray, Brush, Canvas, Colour
+from fleetseg.data.scenes.canvas import Brush, ByteArray, Canvas, Colour
 from fleetseg.data.scenes.noise import noise_cut
 
 Foliage = tuple[Colour, Colour]
@@ -30,7 +31,7 @@ def sample_foliage(rng: np.random.Generator) -> Foliage:
     return _moved(dark, shift), _moved(light, shift)
 
 
-def _moved(colour: Colour, shift: Sequence[float] | np.ndarray) -> Colour:  # type: ignore[type-arg]
+def _moved(colour: Colour, shift: Sequence[float] | npt.NDArray[np.floating]) -> Colour:
     r, g, b = (float(c + s) for c, s in zip(colour, shift, strict=True))
     return (r, g, b)
 
@@ -92,7 +93,7 @@ def draw_crown(
     leaf = leaf[window]
     clump = cv2.resize(clumps, (wide, high))[window]
     solid = cv2.resize(body, (wide, high))[window]
-    field = solid + (clump - 0.5) * 2.2 + (leaf - 0.5) * 1.1
+    field = solid + (clump - 0.5) * 2.2 + (leaf - 0.5) * 0.9
     area = (field > 0.05).astype(np.uint8)
     sun = brush.canvas.weather.sun
     across = np.linspace(-1, 1, wide, dtype=np.float32)[None, window[1]]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fleetseg.data.scenes.canvas import Camera
 
 # The view ends here; beyond it only the backdrop is drawn.
-VIEW_DEPTH = 85.0
+VIEW_DEPTH = 75.0
 _STRAIGHT_AFTER = 60.0
 
 
@@ -31,6 +31,7 @@ class Plot:
     near: float
     far: float
     kind: str  # "building", "house" (behind a fence), "park" (fence and trees), "hedge"
+    joined: bool = False  # the next nearer plot is a building wall to wall with this one
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _sample_side(rng: np.random.Generator, street: Street, camera: Camera, side:
         "park": [0.0, 0.06, 0.6, 0.34],
         "mixed": [0.4, 0.25, 0.2, 0.15],
     }[character]
-    plots = []
+    plots: list[Plot] = []
     z = 0.55 * camera.nearest_visible(street.x(street.edge(side), 8.0))
     while z < street.depth - 2:
         far = min(z + float(rng.uniform(6, 13)), street.depth)
@@ -140,6 +141,8 @@ def _sample_side(rng: np.random.Generator, street: Street, camera: Camera, side:
             far = max(opening.near, z)
         if far - z > 2.5:
             kind = str(rng.choice(["building", "house", "park", "hedge"], p=weights))
-            plots.append(Plot(side, z, far, kind))
+            before = plots[-1] if plots else None
+            joined = kind == "building" and before is not None and before.kind == kind and before.far == z
+            plots.append(Plot(side, z, far, kind, joined))
         z = opening.far if opening is not None else far
     return plots

@@ -80,7 +80,8 @@ def sample_weather(rng: np.random.Generator) -> Weather:
         cloud_colour=cloud, haze_colour=_tinted(bottom, tint - 6), haze_distance=float(distance),
         lamps_lit=kind == "dusk",
         gain=(1 + warmth, 1.0, 1 - warmth), contrast=float(rng.uniform(0.92, 1.16)),
-        lift=float(rng.uniform(-10, 10)), blur=float(rng.uniform(0.35, 0.75)), grain=float(rng.uniform(1.5, 4.5)),
+        lift=float(rng.uniform(-10, 10)), blur=float(rng.uniform(0.35, 0.75)),
+        grain=float(rng.uniform(1.5, 4.5)),
     )  # fmt: skip
 
 
@@ -89,9 +90,7 @@ def _tinted(colour: tuple[int, int, int], tint: npt.NDArray[np.float64]) -> Colo
     return (r, g, b)
 
 
-def expose(
-    image: npt.NDArray[np.uint8], weather: Weather, rng: np.random.Generator
-) -> npt.NDArray[np.uint8]:
+def expose(image: npt.NDArray[np.uint8], weather: Weather, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """What the camera records of ``image`` (h, w, 3): colour cast, contrast, soft lens and grain."""
     levels = np.arange(256, dtype=np.float32)[:, None]
     curve = (levels * np.asarray(weather.gain, np.float32) - 118) * weather.contrast + 118 + weather.lift
