@@ -12,8 +12,8 @@ Three weightings are in use for street scenes, where a road has a hundred times 
 =========== ========================================================================================
 
 Unlabelled pixels are in no count. A class without pixels gets the limit ``1 / ln c`` under ``enet``; under
-``inverse`` and ``median`` it gets the largest weight of the classes that have pixels, being at least as rare as
-the rarest. Without any labelled pixel these two give 1 for every class.
+``inverse`` and ``median`` it gets the largest weight of the classes that have pixels, being at least as
+rare as the rarest. Without any labelled pixel these two give 1 for every class.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ def class_weights(statistics: ClassStatistics, method: str, c: float = ENET_C) -
 def _enet_weights(pixels: npt.NDArray[np.int64], c: float) -> npt.NDArray[np.float32]:
     if not c > 1 or not np.isfinite(c):
         raise UsageError(
-            f"c of the class weights 1/ln(c+p) is {c}; it has to be above 1 (1.02 is the paper's), or the weight "
-            f"of a rare class has no bound"
+            f"c of the class weights 1/ln(c+p) is {c}; it has to be above 1 (1.02 is the paper's), or the "
+            f"weight of a rare class has no bound"
         )
     share = pixels / max(int(pixels.sum()), 1)
     return (1.0 / np.log(c + share)).astype(np.float32)
