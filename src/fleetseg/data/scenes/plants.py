@@ -88,6 +88,8 @@ def draw_crown(
     body = np.full((32, 32), -9, np.float32)
     for (cx, cy), size in zip(lumps, sizes, strict=True):
         body = np.maximum(body, 1 - ((axis[None] - cx) ** 2 + (axis[:, None] - cy) ** 2) / size**2)
+    # No leaf may reach the border of the drawn rectangle: it would cut the crown off straight.
+    body -= 6 * np.maximum(axis[None] ** 2 + axis[:, None] ** 2 - 0.62, 0)
     window = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
     leaf = cv2.resize(leaves, (wide, high)) if leaves.shape != (high, wide) else leaves
     leaf = leaf[window]
