@@ -280,8 +280,9 @@ def _without_overlaps(cars: list[Car]) -> list[Car]:
 
 
 def _plan_car(stage: Stage, car: Car) -> None:
-    stage.add(car.z, lambda: draw_car(stage.canvas, car))
     ground = car.footprint(0.12)
+    # Ordered by its nearest corner: whatever stands beside a car stands on the pavement, behind it from here.
+    stage.add(float(ground[:, 1].min()) + 0.3, lambda: draw_car(stage.canvas, car))
     run_x, run_z = stage.canvas.weather.shadow_run
     # The strip under a car is dark in any light.
     stage.shadows.cast(ground)
