@@ -1,0 +1,43 @@
+"""Writing a file so that nobody ever sees half of it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fleetseg.errors import OutputError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it takes `path`'s place when the block ends well, else it vanishes.
+
+    Missing parent folders are made. `OutputError` names `path` for everything the file system refuses.
+    """
+    # The suffix stays last: some writers choose the format by it.
+    temporary = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}.tmp{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)  # noqa: PTH105 - Path.replace is the same call, this name says what matters
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        _remove(temporary)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file atomically; `OutputError` if that is impossible."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        # E.g. the parent is a file: then there is nothing to remove.
+        return

@@ -1,0 +1,181 @@
+"""Images as arrays: reading any common file, resizing, writing PNG.
+
+Everywhere in fleetseg an image is (H, W, 3) uint8 RGB, a mask is (H, W) uint8 class ids and a size is
+(width, height).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from fleetseg.atomic import replacing
+from fleetseg.available_memory import available_memory
+from fleetseg.errors import ImageError, UsageError
+from fleetseg.labels import LabelSet
+from fleetseg.overlay import overlay, with_legend
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "max_pixels",
+    "overlay",
+    "read_image",
+    "resize_image",
+    "resize_logits",
+    "resize_mask",
+    "with_legend",
+    "write_mask",
+    "write_png",
+]
+
+#: Suffixes that a folder is searched for (lower case).
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
+
+#: Decoders that may run; Pillow has others that start programs (EPS) or follow references.
+_FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "GIF")
+
+#: Memory that a pixel takes at most between an image file and its mask and overlay (bytes): the decoded file,
+#: the RGB copy, two float32 planes of logits, mask, confidence, overlay.
+BYTES_PER_PIXEL = 32
+
+_pillow_lock = threading.Lock()
+
+
+def max_pixels() -> int:
+    """How many pixels an image may have with the memory that is free now."""
+    return available_memory() // BYTES_PER_PIXEL
+
+
+def read_image(path: Path) -> npt.NDArray[np.uint8]:
+    """Decode a PNG, JPEG, TIFF, WebP, BMP or GIF file into (H, W, 3) uint8 RGB, upright.
+
+    Grey becomes three equal channels, alpha is dropped, 16 bits become the upper 8, a palette is looked up,
+    EXIF orientation is applied, and of several frames the first is taken. Raises `ImageError` for a file that is
+    missing, no image, broken, larger than memory allows, or of 32-bit samples, whose range nobody knows.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ImageError(f"{path}: {'is a folder, not an image' if path.is_dir() else 'no such file'}")
+    try:
+        with path.open("rb") as stream, _open(stream) as file:
+            _check_pixels(path, *file.size)
+            file.load()
+            _turn_upright(file)
+            return _to_rgb(path, file)
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError(f"{path}: there is not enough memory to decode it") from None
+    except UnidentifiedImageError:
+        empty = path.stat().st_size == 0
+        reason = "is empty" if empty else "is broken or no PNG, JPEG, TIFF, WebP, BMP or GIF image"
+        raise ImageError(f"{path}: {reason}") from None
+    except Exception as error:  # a broken file makes Pillow's decoders raise nearly anything
+        raise ImageError(f"{path}: is broken and cannot be decoded ({error})") from error
+
+
+def _open(stream: BinaryIO) -> Image.Image:
+    with _without_pillows_limit():
+        return Image.open(stream, formats=_FORMATS)
+
+
+@contextmanager
+def _without_pillows_limit() -> Iterator[None]:
+    """Lift Pillow's fixed limit while a header is read: ours follows the memory, and comes before decoding."""
+    with _pillow_lock:
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_pixels(path: Path, width: int, height: int) -> None:
+    limit = max_pixels()
+    if width * height > limit:
+        raise ImageError(
+            f"{path}: {width}×{height} is {width * height:,} pixels, but the free memory allows {limit:,}; "
+            "make the image smaller"
+        )
+
+
+def _turn_upright(file: Image.Image) -> None:
+    try:
+        ImageOps.exif_transpose(file, in_place=True)
+    except Exception:
+        # Damaged EXIF data beside sound pixels: cameras write such files, so the image is taken as it lies.
+        return
+
+
+def _to_rgb(path: Path, file: Image.Image) -> npt.NDArray[np.uint8]:
+    if file.mode.startswith("I;16"):
+        grey = (np.asarray(file) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if file.mode in ("I", "F"):
+        raise ImageError(f"{path}: has 32-bit samples; convert it to 8 or 16 bits a channel")
+    if file.mode in ("P", "PA", "RGBa", "La"):
+        file = file.convert("RGBA")
+    return np.array(file.convert("RGB"), dtype=np.uint8)
+
+
+def check_size(size: tuple[int, int]) -> tuple[int, int]:
+    """The size itself; `UsageError` unless width and height are at least 1."""
+    width, height = size
+    if width < 1 or height < 1:
+        raise UsageError(f"the size {width}×{height} is empty; width and height must be at least 1")
+    return width, height
+
+
+def resize_image(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """(H, W, C) uint8 → (height, width, C): area averages when it shrinks, bilinear when it grows."""
+    width, height = check_size(size)
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = width <= image.shape[1] and height <= image.shape[0]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(image, (width, height), interpolation=method)
+    return np.asarray(resized, np.uint8).reshape(height, width, image.shape[2])
+
+
+def resize_mask(mask: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """(H, W) class ids → (height, width): each pixel takes the id at its centre."""
+    width, height = check_size(size)
+    if mask.shape == (height, width):
+        return mask
+    # Plain INTER_NEAREST looks at the corner and shifts the mask against its image.
+    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+
+def resize_logits(logits: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """(C, H, W) float32 → (C, height, width), bilinear as torch's ``align_corners=False``."""
+    width, height = check_size(size)
+    if logits.shape[1:] == (height, width):
+        return logits
+    planes = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in logits]
+    return np.stack(planes).astype(np.float32, copy=False)
+
+
+def write_png(path: Path, picture: npt.NDArray[np.uint8]) -> None:
+    """Write (H, W) grey or (H, W, 3) RGB uint8 as PNG, atomically; `OutputError` if that is impossible."""
+    _save_png(path, Image.fromarray(np.ascontiguousarray(picture)))
+
+
+def write_mask(path: Path, mask: npt.NDArray[np.uint8], labels: LabelSet) -> None:
+    """Write (H, W) class ids as an indexed PNG whose palette shows the classes; reading gives the ids back."""
+    file = Image.fromarray(np.ascontiguousarray(mask))
+    file.putpalette(labels.colour_table().tobytes())
+    _save_png(path, file)
+
+
+def _save_png(path: Path, file: Image.Image) -> None:
+    with replacing(Path(path)) as temporary:
+        file.save(temporary, format="PNG")
