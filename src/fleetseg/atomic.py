@@ -12,11 +12,12 @@ from fleetseg.errors import OutputError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it takes `path`'s place when the block ends well, else it vanishes.
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it replaces `path` when the block ends well, else vanishes.
 
     Missing parent folders are made. `OutputError` names `path` for everything the file system refuses.
     """
+    path = Path(path)
     # The suffix stays last: some writers choose the format by it.
     temporary = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
@@ -29,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a whole file atomically; `OutputError` if that is impossible."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)

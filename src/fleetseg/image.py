@@ -54,12 +54,12 @@ def max_pixels() -> int:
     return available_memory() // BYTES_PER_PIXEL
 
 
-def read_image(path: Path) -> npt.NDArray[np.uint8]:
+def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
     """Decode a PNG, JPEG, TIFF, WebP, BMP or GIF file into (H, W, 3) uint8 RGB, upright.
 
     Grey becomes three equal channels, alpha is dropped, 16 bits become the upper 8, a palette is looked up,
-    EXIF orientation is applied, and of several frames the first is taken. Raises `ImageError` for a file that is
-    missing, no image, broken, larger than memory allows, or of 32-bit samples, whose range nobody knows.
+    EXIF orientation is applied, and of several frames the first is taken. Raises `ImageError` for a file that
+    is missing, no image, broken, larger than memory allows, or of 32-bit samples, whose range nobody knows.
     """
     path = Path(path)
     if not path.is_file():
@@ -89,7 +89,7 @@ def _open(stream: BinaryIO) -> Image.Image:
 
 @contextmanager
 def _without_pillows_limit() -> Iterator[None]:
-    """Lift Pillow's fixed limit while a header is read: ours follows the memory, and comes before decoding."""
+    """Lift Pillow's fixed limit while a header is read: ours follows the memory and precedes decoding."""
     with _pillow_lock:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
@@ -164,18 +164,18 @@ def resize_logits(logits: npt.NDArray[np.float32], size: tuple[int, int]) -> npt
     return np.stack(planes).astype(np.float32, copy=False)
 
 
-def write_png(path: Path, picture: npt.NDArray[np.uint8]) -> None:
+def write_png(path: str | Path, picture: npt.NDArray[np.uint8]) -> None:
     """Write (H, W) grey or (H, W, 3) RGB uint8 as PNG, atomically; `OutputError` if that is impossible."""
     _save_png(path, Image.fromarray(np.ascontiguousarray(picture)))
 
 
-def write_mask(path: Path, mask: npt.NDArray[np.uint8], labels: LabelSet) -> None:
-    """Write (H, W) class ids as an indexed PNG whose palette shows the classes; reading gives the ids back."""
+def write_mask(path: str | Path, mask: npt.NDArray[np.uint8], labels: LabelSet) -> None:
+    """Write (H, W) class ids as an indexed PNG whose palette shows the classes; reading it gives the ids."""
     file = Image.fromarray(np.ascontiguousarray(mask))
     file.putpalette(labels.colour_table().tobytes())
     _save_png(path, file)
 
 
-def _save_png(path: Path, file: Image.Image) -> None:
-    with replacing(Path(path)) as temporary:
+def _save_png(path: str | Path, file: Image.Image) -> None:
+    with replacing(path) as temporary:
         file.save(temporary, format="PNG")

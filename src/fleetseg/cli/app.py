@@ -1,0 +1,120 @@
+"""The application: its commands, its help, and what happens to errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from fleetseg.cli.console import complain
+from fleetseg.errors import FleetsegError
+
+#: What shells report for a process that SIGINT or SIGPIPE ended.
+INTERRUPTED, BROKEN_PIPE = 130, 141
+
+#: Every command, in the order of the help; each is a file here.
+COMMANDS = ("predict", "evaluate", "train", "models", "data")
+
+_HELP = """Label every pixel of street images, on a processor, in real time: ENet and ESPNet.
+
+\b
+Segment pictures with a packaged network:
+  fleetseg predict enet-camvid photo.jpg holiday/ --out results --overlay
+
+\b
+Look at data, train on it, measure the result:
+  fleetseg data check --data CamVid
+  fleetseg train enet-camvid --data CamVid --out runs/enet
+  fleetseg evaluate runs/enet --data CamVid --split val
+
+MODEL is a packaged name, an ONNX file or checkpoint (.safetensors) that fleetseg wrote, the published ESPNet
+weights (.pth), or the folder of a training run. --data is a data set's folder or the word "scenes", which is
+built in and needs no download. "fleetseg COMMAND --help" shows a command's options and examples.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (`arguments` None: the process's own) and return its exit status.
+
+    0: done; 1: the work or a part of it failed; 2: the call is wrong; 130: interrupted. A user's mistakes are
+    one sentence on stderr, never a traceback.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = _run(words or ["--help"])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) went away; without this Python complains again while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return status
+
+
+def _run(words: list[str]) -> int:
+    try:
+        status = build_app()(args=words, prog_name="fleetseg", standalone_mode=False)
+    except FleetsegError as error:
+        complain(str(error))
+        return error.exit_status
+    except typer.Abort:
+        return INTERRUPTED
+    except MemoryError:
+        complain("the memory that is free does not suffice; use smaller images or fewer at once")
+        return 1
+    except _call_errors() as error:
+        complain(f"{_sentence(error)}; see fleetseg {_command(words)}--help")
+        return 2
+    return status if isinstance(status, int) else 0
+
+
+def build_app() -> typer.Typer:
+    """The application with all commands, in the order of its help."""
+    from importlib import import_module
+
+    app = typer.Typer(help=_HELP, add_completion=False, rich_markup_mode=None)
+    app.callback()(_root)
+    for command in COMMANDS:
+        try:
+            import_module(f"fleetseg.cli.{command}").register(app)
+        except ModuleNotFoundError:
+            continue
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from fleetseg import __version__
+
+        print(f"fleetseg {__version__}")
+        raise typer.Exit
+
+
+_Version = Annotated[
+    bool,
+    typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
+]
+
+
+def _root(version: _Version = False) -> None:
+    """Take the options that stand before the command."""
+
+
+def _call_errors() -> type[Exception]:
+    """The base class of the argument parser's errors, which is typer's or click's, depending on version."""
+    parents = [parent for parent in typer.BadParameter.__mro__ if parent.__name__ == "ClickException"]
+    found: type[Exception] = parents[0]
+    return found
+
+
+def _sentence(error: Exception) -> str:
+    text = error.format_message() if hasattr(error, "format_message") else str(error)
+    return " ".join(text.split()).rstrip(".")
+
+
+def _command(words: list[str]) -> str:
+    return f"{words[0]} " if words[0] in COMMANDS else ""

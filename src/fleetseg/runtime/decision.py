@@ -1,0 +1,65 @@
+"""From logits to a class for each pixel, one class plane at a time so that a large image fits into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Plane = npt.NDArray[np.float32]
+
+
+def enlarged_planes(
+    logits: npt.NDArray[np.float32], stride: int, seen: tuple[int, int], size: tuple[int, int]
+) -> Iterator[Plane]:
+    """Each class's logits at the image's size.
+
+    logits (C, ⌈h/stride⌉, ⌈w/stride⌉) of an image that the network saw at `seen` = (w, h) → C planes of
+    `size` = (width, height). Both steps are bilinear with half-pixel centres: first to the padded size, of
+    which the logits are an exact grid, and a crop to `seen`; then to `size`.
+    """
+    for plane in logits:
+        padded = _resized(plane, (plane.shape[1] * stride, plane.shape[0] * stride))
+        yield _resized(padded[: seen[1], : seen[0]], size)
+
+
+def _resized(plane: Plane, size: tuple[int, int]) -> Plane:
+    if plane.shape == (size[1], size[0]):
+        return plane
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def best_class(planes: Iterable[Plane]) -> npt.NDArray[np.uint8]:
+    """(H, W) uint8: the class with the largest logit, the first of equal ones (as arg-max)."""
+    mask: npt.NDArray[np.uint8] | None = None
+    for class_id, plane in enumerate(planes):
+        if mask is None:
+            mask, largest = np.zeros(plane.shape, np.uint8), plane.copy()
+        else:
+            mask[plane > largest] = class_id
+            np.maximum(largest, plane, out=largest)
+    if mask is None:
+        raise ValueError("no planes were given")
+    return mask
+
+
+def best_class_and_confidence(planes: Iterable[Plane]) -> tuple[npt.NDArray[np.uint8], Plane]:
+    """The mask and, float32 in (0, 1], the soft-max probability of its class.
+
+    That probability is 1 / Σ exp(logit − largest); the sum is rescaled whenever a larger logit comes.
+    """
+    mask: npt.NDArray[np.uint8] | None = None
+    for class_id, plane in enumerate(planes):
+        if mask is None:
+            mask, largest, total = np.zeros(plane.shape, np.uint8), plane.copy(), np.ones_like(plane)
+        else:
+            mask[plane > largest] = class_id
+            # One of the two exponents is zero: either the sum is rescaled or the new term is below 1.
+            step = np.exp(-np.abs(plane - largest))
+            total = np.where(plane > largest, total * step + 1, total + step)
+            np.maximum(largest, plane, out=largest)
+    if mask is None:
+        raise ValueError("no planes were given")
+    return mask, (1 / total).astype(np.float32, copy=False)

@@ -1,0 +1,103 @@
+"""ONNX files on ONNX Runtime's CPU provider."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetseg.errors import CheckpointError, FleetsegError, UsageError
+from fleetseg.metadata import METADATA_KEY, ModelMetadata
+
+
+class OnnxEngine:
+    """An ONNX file that fleetseg wrote, in an inference session."""
+
+    name = "onnxruntime"
+
+    def __init__(self, content: bytes, source: str, threads: int | None = None) -> None:
+        """`content` is the file, `source` its name for errors; `threads` None uses every processor we may.
+
+        Raises `CheckpointError` for a file that is broken, no ONNX or without our metadata.
+        """
+        self._source = source
+        self._session = _session(content, source, threads or processors())
+        self.metadata = _metadata(self._session, source)
+        self._input = _only_input(self._session, source)
+
+    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """See `Engine.run`; `FleetsegError` if the graph cannot run."""
+        try:
+            logits = self._session.run(None, {self._input: batch})[0]
+        except Exception as error:  # ONNX Runtime's own exceptions share no public base class
+            if _is_out_of_memory(error):
+                raise MemoryError from error
+            raise FleetsegError(
+                f"{self._source}: ONNX Runtime failed on {batch.shape} ({_line(error)})"
+            ) from error
+        return np.asarray(logits, np.float32)
+
+
+def read_onnx(path: Path, threads: int | None = None) -> OnnxEngine:
+    """Load an ONNX file.
+
+    It goes through memory: a hostile file then has no folder from which it could pull other files in.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    return OnnxEngine(content, str(path), threads)
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _session(content: bytes, source: str, threads: int) -> Any:
+    import onnxruntime
+
+    if threads < 1:
+        raise UsageError(f"threads is {threads}; at least 1 is needed")
+    options = onnxruntime.SessionOptions()
+    # Always explicit: left to itself, ONNX Runtime pins threads to processors a container may not have.
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # failures arrive as exceptions; their copies on stderr help nobody
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # no public base class, see above
+        raise CheckpointError(f"{source}: ONNX Runtime cannot load it ({_line(error)})") from error
+
+
+def _metadata(session: Any, source: str) -> ModelMetadata:
+    properties = session.get_modelmeta().custom_metadata_map
+    if METADATA_KEY not in properties:
+        raise CheckpointError(
+            f"{source}: has no fleetseg metadata (classes, palette, normalisation); "
+            "use an ONNX file that fleetseg wrote"
+        )
+    return ModelMetadata.from_json(properties[METADATA_KEY], source)
+
+
+def _only_input(session: Any, source: str) -> str:
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or len(session.get_outputs()) != 1:
+        raise CheckpointError(
+            f"{source}: one image input (N, C, H, W) and one output are needed; it has others"
+        )
+    return str(inputs[0].name)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "allocat" in str(error).lower() or "bad_alloc" in str(error)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
