@@ -73,7 +73,11 @@ def _entries(labels: LabelSet, shares: Sequence[float] | None) -> list[tuple[str
         return list(zip(labels.names, labels.palette, strict=True))
     order = sorted(range(labels.num_classes), key=lambda class_id: -shares[class_id])
     return [
-        (f"{labels.names[class_id]} {100 * shares[class_id]:.1f} %", labels.palette[class_id])
+        (f"{labels.names[class_id]} {_percent(shares[class_id])}", labels.palette[class_id])
         for class_id in order
         if shares[class_id] > 0
     ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.0005 else "< 0.1 %"

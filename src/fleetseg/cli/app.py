@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -67,7 +67,7 @@ def _run(words: list[str]) -> int:
         complain("the memory that is free does not suffice; use smaller images or fewer at once")
         return 1
     except _call_errors() as error:
-        complain(f"{_sentence(error)}; see fleetseg {_command(words)}--help")
+        _show_call_error(error)
         return 2
     return status if isinstance(status, int) else 0
 
@@ -111,10 +111,12 @@ def _call_errors() -> type[Exception]:
     return found
 
 
-def _sentence(error: Exception) -> str:
-    text = error.format_message() if hasattr(error, "format_message") else str(error)
-    return " ".join(text.split()).rstrip(".")
-
-
-def _command(words: list[str]) -> str:
-    return f"{words[0]} " if words[0] in COMMANDS else ""
+def _show_call_error(error: Any) -> None:
+    """One sentence and where the help is; a group called without a command shows its help itself."""
+    text = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(text, file=sys.stderr)
+        return
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "fleetseg"
+    complain(f"{' '.join(text.split()).rstrip('.')}; see {command} --help")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -31,35 +31,33 @@ def _resized(plane: Plane, size: tuple[int, int]) -> Plane:
     return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def best_class(planes: Iterable[Plane]) -> npt.NDArray[np.uint8]:
+def best_class(planes: Iterator[Plane]) -> npt.NDArray[np.uint8]:
     """(H, W) uint8: the class with the largest logit, the first of equal ones (as arg-max)."""
-    mask: npt.NDArray[np.uint8] | None = None
-    for class_id, plane in enumerate(planes):
-        if mask is None:
-            mask, largest = np.zeros(plane.shape, np.uint8), plane.copy()
-        else:
-            mask[plane > largest] = class_id
-            np.maximum(largest, plane, out=largest)
-    if mask is None:
-        raise ValueError("no planes were given")
+    largest = next(planes).copy()
+    mask = np.zeros(largest.shape, np.uint8)
+    for class_id, plane in enumerate(planes, start=1):
+        _mark(mask, plane > largest, class_id)
+        np.maximum(largest, plane, out=largest)
     return mask
 
 
-def best_class_and_confidence(planes: Iterable[Plane]) -> tuple[npt.NDArray[np.uint8], Plane]:
+def best_class_and_confidence(planes: Iterator[Plane]) -> tuple[npt.NDArray[np.uint8], Plane]:
     """The mask and, float32 in (0, 1], the soft-max probability of its class.
 
     That probability is 1 / Σ exp(logit − largest); the sum is rescaled whenever a larger logit comes.
     """
-    mask: npt.NDArray[np.uint8] | None = None
-    for class_id, plane in enumerate(planes):
-        if mask is None:
-            mask, largest, total = np.zeros(plane.shape, np.uint8), plane.copy(), np.ones_like(plane)
-        else:
-            mask[plane > largest] = class_id
-            # One of the two exponents is zero: either the sum is rescaled or the new term is below 1.
-            step = np.exp(-np.abs(plane - largest))
-            total = np.where(plane > largest, total * step + 1, total + step)
-            np.maximum(largest, plane, out=largest)
-    if mask is None:
-        raise ValueError("no planes were given")
-    return mask, (1 / total).astype(np.float32, copy=False)
+    largest = next(planes).copy()
+    mask, total = np.zeros(largest.shape, np.uint8), np.ones_like(largest)
+    for class_id, plane in enumerate(planes, start=1):
+        better = plane > largest
+        _mark(mask, better, class_id)
+        # One of the two exponents is zero: either the sum is rescaled or the new term is below 1.
+        step = np.exp(-np.abs(plane - largest))
+        total = np.where(better, total * step + 1, total + step)
+        np.maximum(largest, plane, out=largest)
+    return mask, 1 / total
+
+
+def _mark(mask: npt.NDArray[np.uint8], where: npt.NDArray[np.bool_], class_id: int) -> None:
+    """``mask[where] = class_id`` for an id above all in the mask; arithmetic is ten times as fast as indexing."""
+    np.maximum(mask, where.view(np.uint8) * np.uint8(class_id), out=mask)
