@@ -120,6 +120,8 @@ def _print_report(report: DataReport) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 240  # a file has room for every column; 80 would cut numbers
     console.print(_table(report))
     for split in report.splits:
         sizes = ", ".join(
@@ -140,10 +142,10 @@ def _table(report: DataReport) -> Table:
     from rich.table import Table
 
     table = Table(title=f"Pixels by class: {escape(report.data)}", title_justify="left")
-    table.add_column("class")
+    table.add_column("class", overflow="fold")
     for split in report.splits:
-        table.add_column(escape(split.split), justify="right")
-        table.add_column("%", justify="right")
+        table.add_column(escape(split.split), justify="right", overflow="fold")
+        table.add_column("%", justify="right", overflow="fold")
     columns = [_column(split) for split in report.splits]
     for row, name in enumerate((*report.labels.names, "unlabelled", "outside the classes")):
         cells = [cell for column in columns for cell in column[row]]

@@ -1,11 +1,10 @@
-"""The list of networks: name → constructor, paper and default options."""
+"""The list of networks: name → constructor, paper and options."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from fleetseg.errors import UnknownNameError, UsageError
@@ -28,12 +27,19 @@ class NetworkEntry:
     where: str
     #: The registered network that stage 1 of two-stage training uses, or None.
     encoder: str | None = None
-    defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def default_options(self) -> dict[str, Any]:
+        """Legal options beyond the class and channel counts, with their defaults."""
+        parameters = inspect.signature(self.build).parameters
+        return {
+            name: parameter.default
+            for name, parameter in parameters.items()
+            if name not in ("num_classes", "in_channels")
+        }
 
     def option_names(self) -> tuple[str, ...]:
-        """Legal options beyond the class and channel counts."""
-        parameters = inspect.signature(self.build).parameters
-        return tuple(name for name in parameters if name not in ("num_classes", "in_channels"))
+        """Names of the legal options."""
+        return tuple(self.default_options())
 
 
 _ENTRIES = (
@@ -74,6 +80,22 @@ def build_network(name: str, num_classes: int, in_channels: int = 3, **options: 
         legal = ", ".join(entry.option_names())
         raise UsageError(f"network '{name}' has no option '{sorted(unknown)[0]}'; it has: {legal}")
     try:
-        return entry.build(num_classes=num_classes, in_channels=in_channels, **{**entry.defaults, **options})
+        network = entry.build(num_classes=num_classes, in_channels=in_channels, **options)
     except ValueError as error:
         raise UsageError(f"network '{name}': {error}") from error
+    network.registered_name, network.options = name, dict(options)
+    return network
+
+
+def build_encoder(network: SegmentationNetwork) -> SegmentationNetwork:
+    """The network that stage 1 of two-stage training uses for `network`, with the same widths and depths.
+
+    Raises `UsageError` if it has none.
+    """
+    entry = network_entry(network.registered_name)
+    if entry.encoder is None:
+        raise UsageError(f"network '{entry.name}' has no separate encoder to train first")
+    everything = {**entry.default_options(), **network.options}
+    legal = network_entry(entry.encoder).option_names()
+    options = {key: value for key, value in everything.items() if key in legal}
+    return build_network(entry.encoder, network.num_classes, network.in_channels, **options)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,6 +24,9 @@ class SegmentationNetwork(nn.Module):
 
     #: Image pixels per logit pixel and axis: 1 for full-size logits, 8 for the encoders.
     output_stride: int = 1
+    #: The registered name and options that rebuild this network; set by `build_network`.
+    registered_name: str = ""
+    options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, num_classes: int, in_channels: int = 3) -> None:
         super().__init__()
@@ -50,7 +55,7 @@ def initialise(network: nn.Module) -> None:
     """He-normal convolutions, zero biases; norms and PReLU keep PyTorch's own start (scale 1, slope 0.25)."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out" if module.kernel_size == (1, 1) else "fan_in")
+            nn.init.kaiming_normal_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
@@ -58,8 +63,3 @@ def initialise(network: nn.Module) -> None:
 def count_parameters(network: nn.Module) -> int:
     """Trainable values; BatchNorm's running statistics are not counted, as in the papers."""
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def without_gradients(tensor: Tensor) -> Tensor:
-    """The same values, cut off from the autograd graph."""
-    return tensor.detach() if torch.is_grad_enabled() else tensor

@@ -47,7 +47,8 @@ def best_class_and_confidence(planes: Iterator[Plane]) -> tuple[npt.NDArray[np.u
     That probability is 1 / Σ exp(logit − largest); the sum is rescaled whenever a larger logit comes.
     """
     largest = next(planes).copy()
-    mask, total = np.zeros(largest.shape, np.uint8), np.ones_like(largest)
+    mask: npt.NDArray[np.uint8] = np.zeros(largest.shape, np.uint8)
+    total = np.ones_like(largest)
     for class_id, plane in enumerate(planes, start=1):
         better = plane > largest
         _mark(mask, better, class_id)
@@ -55,9 +56,9 @@ def best_class_and_confidence(planes: Iterator[Plane]) -> tuple[npt.NDArray[np.u
         step = np.exp(-np.abs(plane - largest))
         total = np.where(better, total * step + 1, total + step)
         np.maximum(largest, plane, out=largest)
-    return mask, 1 / total
+    return mask, np.reciprocal(total)
 
 
 def _mark(mask: npt.NDArray[np.uint8], where: npt.NDArray[np.bool_], class_id: int) -> None:
-    """``mask[where] = class_id`` for an id above all in the mask; arithmetic is ten times as fast as indexing."""
+    """``mask[where] = class_id`` for an id above all in the mask; ten times as fast as indexing."""
     np.maximum(mask, where.view(np.uint8) * np.uint8(class_id), out=mask)

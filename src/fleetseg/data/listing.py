@@ -1,0 +1,76 @@
+"""Reading list files (an image and its label a line) and the pair of files that a line names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from fleetseg.errors import DataError, ImageError, UsageError
+from fleetseg.image import read_image
+
+
+def split_names(root: Path) -> tuple[str, ...]:
+    """Splits that a folder's list files name."""
+    return tuple(sorted(path.stem for path in root.glob("*.txt")))
+
+
+def read_list_file(root: Path, split: str) -> list[tuple[Path, Path]]:
+    """Image and label paths of `root`/`split`.txt, in its order.
+
+    Paths are relative to `root`. Upstream's CamVid lists hold absolute ones (``/SegNet/CamVid/train/…``): whatever
+    stands before a part called ``CamVid`` is dropped.
+    """
+    if not root.is_dir():
+        raise UsageError(f"{root}: no such data folder")
+    list_file = root / f"{split}.txt"
+    if not list_file.is_file():
+        known = ", ".join(split_names(root)) or "none"
+        raise UsageError(f"{root}: there is no split '{split}' ({list_file.name} is missing); splits here: {known}")
+    pairs = []
+    for number, line in enumerate(list_file.read_text(encoding="utf-8").splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) != 2:
+            raise DataError(f"{list_file}, line {number}: '{line}' should be an image and a label path")
+        pairs.append((_resolve(root, words[0]), _resolve(root, words[1])))
+    if not pairs:
+        raise DataError(f"{list_file}: names no images")
+    return pairs
+
+
+def _resolve(root: Path, word: str) -> Path:
+    _, found, after = word.rpartition("CamVid/")
+    return root / (after if found else word.lstrip("/"))
+
+
+def read_mask(path: Path) -> npt.NDArray[np.uint8]:
+    """(H, W) uint8 class indices exactly as stored, from a grey or palette image; RGB is an error."""
+    try:
+        with Image.open(path) as file:
+            if file.mode not in ("L", "P", "1"):
+                raise DataError(
+                    f"{path}: the label is stored as {file.mode}; class indices in one 8-bit channel are expected"
+                )
+            return np.array(file if file.mode != "1" else file.convert("L"), dtype=np.uint8)
+    except FileNotFoundError:
+        raise DataError(f"{path}: the label file is missing") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"{path}: the label cannot be read ({error})") from error
+
+
+def read_pair(image_path: Path, mask_path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """(H, W, 3) uint8 RGB image and (H, W) uint8 mask; `DataError` unless both have one size."""
+    if not image_path.is_file():
+        raise DataError(f"{image_path}: the image file is missing")
+    image = read_image(image_path)
+    mask = read_mask(mask_path)
+    if image.shape[:2] != mask.shape:
+        raise DataError(
+            f"{mask_path}: the label is {mask.shape[1]}×{mask.shape[0]} "
+            f"but its image {image_path.name} is {image.shape[1]}×{image.shape[0]}"
+        )
+    return image, mask

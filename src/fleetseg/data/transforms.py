@@ -1,0 +1,97 @@
+"""Training augmentation on NumPy arrays: random scale and crop, horizontal flip, colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fleetseg.labels import IGNORE_INDEX
+
+#: Fills what a crop shows beyond the image: about the mean colour, so that it normalises to about zero.
+BORDER_COLOUR = (124, 116, 104)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is drawn for each sample and in which range.
+
+    size: (width, height) of the result.
+    scale: factor range applied to the image, drawn uniformly in its logarithm.
+    flip: probability of a horizontal flip.
+    colour: strength of brightness, contrast, saturation and tint changes; 0 is off, 0.3 is usual.
+    """
+
+    size: tuple[int, int]
+    scale: tuple[float, float] = (1.0, 1.0)
+    flip: float = 0.0
+    colour: float = 0.0
+
+    def __call__(
+        self, image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """(H, W, 3) and (H, W) of any size → (height, width, 3) and (height, width), all randomness from `rng`."""
+        scale = float(np.exp(rng.uniform(*np.log(self.scale))))
+        image, mask = scaled_crop(image, mask, self.size, scale, rng)
+        if rng.random() < self.flip:
+            image, mask = image[:, ::-1], mask[:, ::-1]
+        if self.colour > 0:
+            image = jitter_colour(image, self.colour, rng)
+        return np.ascontiguousarray(image), np.ascontiguousarray(mask)
+
+
+def scaled_crop(
+    image: npt.NDArray[np.uint8],
+    mask: npt.NDArray[np.uint8],
+    size: tuple[int, int],
+    scale: float,
+    rng: np.random.Generator,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Scale by `scale` and cut a random window of `size` (W, H), as one affine warp so that only it is computed.
+
+    Beyond the image: the border colour and unlabelled.
+    """
+    width, height = size
+    room_x = image.shape[1] * scale - width
+    room_y = image.shape[0] * scale - height
+    # Where the image is smaller than the window, it lies anywhere inside the window.
+    left = rng.uniform(min(room_x, 0.0), max(room_x, 0.0))
+    top = rng.uniform(min(room_y, 0.0), max(room_y, 0.0))
+    if scale == 1.0:
+        left, top = round(left), round(top)  # whole pixels: no interpolation, labels and image stay exact
+    offset = scale / 2 - 0.5
+    matrix = np.array([[scale, 0, offset - left], [0, scale, offset - top]], np.float64)
+    if scale < 0.8:
+        # A linear warp skips pixels when it shrinks: average first.
+        smaller = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        shift = np.array([[1, 0, -left], [0, 1, -top]], np.float64)
+        warped = cv2.warpAffine(
+            smaller, shift, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=BORDER_COLOUR
+        )
+    else:
+        warped = cv2.warpAffine(
+            image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=BORDER_COLOUR
+        )
+    warped_mask = cv2.warpAffine(
+        mask, matrix, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=IGNORE_INDEX
+    )
+    return warped.astype(np.uint8, copy=False), warped_mask.astype(np.uint8, copy=False)
+
+
+def jitter_colour(
+    image: npt.NDArray[np.uint8], strength: float, rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """Saturation, then one look-up table a channel for contrast, brightness, gamma and tint."""
+    saturation = 1 + strength * rng.uniform(-1, 1)
+    grey = cv2.cvtColor(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    mixed = cv2.addWeighted(np.ascontiguousarray(image), saturation, grey, 1 - saturation, 0)
+    contrast = 1 + strength * rng.uniform(-1, 1)
+    brightness = 0.5 * strength * rng.uniform(-1, 1)
+    gamma = np.exp(strength * rng.uniform(-1, 1))
+    tint = 1 + 0.3 * strength * rng.uniform(-1, 1, 3)
+    levels = np.linspace(0, 1, 256)[:, None] ** gamma
+    table = ((levels - 0.45) * contrast + 0.45 + brightness) * tint
+    lookup = np.clip(table * 255, 0, 255).astype(np.uint8)[:, None, :]
+    return np.asarray(cv2.LUT(mixed, lookup), np.uint8)

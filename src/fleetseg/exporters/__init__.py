@@ -1,0 +1,1 @@
+"""Turning a torch module into files that other runtimes read. Needs torch."""

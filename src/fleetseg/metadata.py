@@ -1,0 +1,115 @@
+"""What a file of weights says about itself, so that the file alone rebuilds its network and its masks.
+
+The same JSON travels in a safetensors file's header, in an ONNX file's ``metadata_props`` and beside compiled
+libraries, always under the key ``fleetseg``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fleetseg.errors import CheckpointError
+from fleetseg.labels import IGNORE_INDEX, LabelSet, label_set
+
+#: Key of the JSON in every carrier.
+METADATA_KEY = "fleetseg"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Normalisation(_Frozen):
+    """From uint8 RGB to the network's input: ``(channels − mean) / std · scale``, channels in `order`."""
+
+    order: Literal["rgb", "bgr"] = "rgb"
+    mean: tuple[float, ...] = (123.675, 116.28, 103.53)
+    std: tuple[float, ...] = (58.395, 57.12, 57.375)
+    scale: float = 1.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Normalisation:
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}; one a channel is needed")
+        if any(value <= 0 for value in self.std):
+            raise ValueError(f"std is {self.std}; every value must be above 0")
+        return self
+
+    def apply(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """(H, W, C) uint8, RGB if C = 3 → (1, C, H, W) float32, contiguous."""
+        channels = image[..., ::-1] if self.order == "bgr" else image
+        factor = np.float32(self.scale) / np.asarray(self.std, np.float32)
+        values = (channels.astype(np.float32) - np.asarray(self.mean, np.float32)) * factor
+        return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
+
+
+class NetworkSpec(_Frozen):
+    """A registered network and the arguments that rebuild it."""
+
+    name: str
+    num_classes: int = Field(ge=2, le=255)
+    in_channels: int = Field(default=3, ge=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+    #: 1: logits at the image's size; 8: at ⌈H/8⌉×⌈W/8⌉, to be enlarged bilinearly before the arg-max.
+    output_stride: Literal[1, 8] = 1
+
+
+class ModelMetadata(_Frozen):
+    """Everything but the weights."""
+
+    format_version: Literal[1] = 1
+    name: str
+    network: NetworkSpec
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    ignore_index: int = IGNORE_INDEX
+    normalisation: Normalisation = Normalisation()
+    #: (width, height) of the images the network was trained on; None if unknown.
+    train_size: tuple[int, int] | None = None
+    licence: str = ""
+    #: How it was trained: recipe, seed, versions, epochs, validation results.
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelMetadata:
+        if not len(self.classes) == len(self.palette) == self.network.num_classes:
+            raise ValueError(
+                f"{len(self.classes)} class names, {len(self.palette)} colours and a network of "
+                f"{self.network.num_classes} classes; the three must be equal"
+            )
+        return self
+
+    @property
+    def labels(self) -> LabelSet:
+        """Class names and palette."""
+        return LabelSet(self.classes, self.palette)
+
+    def to_json(self) -> str:
+        """Compact JSON, keys in declaration order (equal metadata gives equal bytes)."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> ModelMetadata:
+        """Parse; `CheckpointError` names `source` and the field that is wrong."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the whole"
+            raise CheckpointError(f"{source}: its fleetseg metadata is wrong at {place}: {first['msg']}") from error
+        except json.JSONDecodeError as error:  # pragma: no cover - pydantic reports this as a ValidationError
+            raise CheckpointError(f"{source}: its fleetseg metadata is not JSON: {error}") from error
+
+
+def metadata_for(
+    network: NetworkSpec, name: str, classes: Sequence[str], palette: Sequence[Sequence[int]] | None = None
+) -> ModelMetadata:
+    """Metadata with defaults for everything that is not given."""
+    labels = label_set(classes, palette)
+    return ModelMetadata(name=name, network=network, classes=labels.names, palette=labels.palette)

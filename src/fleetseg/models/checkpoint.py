@@ -1,0 +1,78 @@
+"""Files of weights: safetensors with everything in the header that rebuilds the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from fleetseg.atomic import replacing
+from fleetseg.errors import CheckpointError, UsageError
+from fleetseg.metadata import METADATA_KEY, ModelMetadata, NetworkSpec
+from fleetseg.models._registry import build_network
+from fleetseg.models.base import SegmentationNetwork
+
+
+def build_from_spec(spec: NetworkSpec) -> SegmentationNetwork:
+    """The network that `spec` describes, with fresh weights."""
+    return build_network(spec.name, spec.num_classes, spec.in_channels, **spec.options)
+
+
+def spec_of(network: SegmentationNetwork) -> NetworkSpec:
+    """What rebuilds a network that `build_network` made."""
+    return NetworkSpec(
+        name=network.registered_name,
+        num_classes=network.num_classes,
+        in_channels=network.in_channels,
+        options=dict(network.options),
+        output_stride=1 if network.output_stride == 1 else 8,
+    )
+
+
+def save_checkpoint(path: str | Path, network: SegmentationNetwork, metadata: ModelMetadata) -> None:
+    """Write weights (as they are, contiguous) and metadata; the file appears whole or not at all."""
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={METADATA_KEY: metadata.to_json()})
+
+
+def load_checkpoint(path: str | Path) -> tuple[SegmentationNetwork, ModelMetadata]:
+    """Rebuild the network from the file alone, in evaluation mode.
+
+    Raises `UsageError` if the file does not exist and `CheckpointError` if it is truncated, is no checkpoint of
+    ours, or its weights do not fit the network its header names.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such checkpoint file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a complete safetensors file ({error})") from error
+    if METADATA_KEY not in header:
+        raise CheckpointError(f"{path}: a safetensors file without fleetseg metadata; use one written by fleetseg train")
+    metadata = ModelMetadata.from_json(header[METADATA_KEY], str(path))
+    network = build_from_spec(metadata.network)
+    fill(network, tensors, str(path))
+    return network.eval(), metadata
+
+
+def fill(network: SegmentationNetwork, tensors: dict[str, torch.Tensor], source: str) -> None:
+    """Load `tensors`, which must fit exactly; the error names the first key that does not."""
+    wanted = network.state_dict()
+    for key, value in wanted.items():
+        if key not in tensors:
+            raise CheckpointError(f"{source}: the weight '{key}' of {type(network).__name__} is missing")
+        if tensors[key].shape != value.shape:
+            raise CheckpointError(
+                f"{source}: '{key}' has shape {tuple(tensors[key].shape)}, "
+                f"{type(network).__name__} with {network.num_classes} classes needs {tuple(value.shape)}"
+            )
+    extra = sorted(set(tensors) - set(wanted))
+    if extra:
+        raise CheckpointError(f"{source}: the weight '{extra[0]}' has no place in {type(network).__name__}")
+    network.load_state_dict(tensors)

@@ -1,0 +1,76 @@
+"""Pictures of results: the confusion matrix, and images beside their labels and predictions."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from fleetseg.labels import LabelSet
+from fleetseg.overlay import overlay, with_legend
+
+Picture = npt.NDArray[np.uint8]
+
+_CELL, _MARGIN = 52, 12
+_WHITE, _INK = (255, 255, 255), (30, 30, 30)
+
+
+def confusion_picture(counts: npt.NDArray[np.int64], labels: LabelSet) -> Picture:
+    """Confusion matrix as a heat map: each row (target class) sums to 100%.
+
+    `counts` as in `metrics.ConfusionMatrix`; the last column is drawn if the network predicts "no class".
+    """
+    names = list(labels.names)
+    columns = [*names, "no class"] if counts[:-1, -1].any() else names
+    kept = counts[: len(names), : len(columns)].astype(np.float64)
+    sums = kept.sum(axis=1, keepdims=True)
+    shares = np.divide(kept, sums, out=np.zeros_like(kept), where=sums > 0)
+    font, small = ImageFont.load_default(size=15), ImageFont.load_default(size=13)
+    label_width = round(max(font.getlength(name) for name in [*names, *columns])) + 2 * _MARGIN
+    left, top = label_width, label_width + 24
+    canvas = Image.new("RGB", (left + _CELL * len(columns) + _MARGIN, top + _CELL * len(names) + _MARGIN), _WHITE)
+    draw = ImageDraw.Draw(canvas)
+    draw.text((_MARGIN, _MARGIN), "rows: labelled as, columns: predicted as, % of row", fill=_INK, font=font)
+    for row, name in enumerate(names):
+        draw.text((left - 8, top + (row + 0.5) * _CELL), name, fill=_INK, font=font, anchor="rm")
+        for column in range(len(columns)):
+            _draw_cell(draw, small, left + column * _CELL, top + row * _CELL, shares[row, column], row == column)
+    for column, name in enumerate(columns):
+        _draw_upright(canvas, font, name, left + column * _CELL, top - 6)
+    return np.array(canvas, dtype=np.uint8)
+
+
+def _draw_cell(
+    draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, x: float, y: float, share: float,
+    correct: bool,
+) -> None:
+    full = np.array((23, 110, 60) if correct else (190, 40, 30))
+    colour = tuple(int(value) for value in 255 - (255 - full) * share**0.5)
+    draw.rectangle((x, y, x + _CELL - 2, y + _CELL - 2), fill=colour, outline=(225, 225, 225))
+    if share >= 0.0005:
+        ink = _WHITE if share > 0.35 else _INK
+        draw.text((x + _CELL / 2 - 1, y + _CELL / 2 - 1), f"{100 * share:.1f}", fill=ink, font=font, anchor="mm")
+
+
+def _draw_upright(
+    canvas: Image.Image, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str, x: int, bottom: int
+) -> None:
+    length = round(font.getlength(text)) + 2
+    strip = Image.new("RGB", (length, 22), _WHITE)
+    ImageDraw.Draw(strip).text((0, 11), text, fill=_INK, font=font, anchor="lm")
+    canvas.paste(strip.rotate(90, expand=True), (x + (_CELL - 22) // 2, bottom - length))
+
+
+def comparison(image: Picture, target: Picture, prediction: Picture, labels: LabelSet, title: str) -> Picture:
+    """Image, labels over it and prediction over it, side by side with a title and a legend.
+
+    image (H, W, 3) uint8 RGB; target and prediction (H, W) uint8, values without a class stay uncoloured.
+    """
+    gap = np.full((image.shape[0], 6, 3), 255, np.uint8)
+    parts = [image, gap, overlay(image, target, labels, 0.65), gap, overlay(image, prediction, labels, 0.65)]
+    row = np.concatenate(parts, axis=1)
+    header = Image.new("RGB", (row.shape[1], 30), _WHITE)
+    font = ImageFont.load_default(size=16)
+    text = f"{title}   (image | label | prediction)"
+    ImageDraw.Draw(header).text((8, 15), text, fill=_INK, font=font, anchor="lm")
+    return with_legend(np.concatenate((np.array(header, dtype=np.uint8), row), axis=0), labels)

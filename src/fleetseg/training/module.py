@@ -1,0 +1,165 @@
+"""The Lightning module of one stage: loss, optimiser, averaged weights, validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from fleetseg.labels import IGNORE_INDEX
+from fleetseg.metadata import Normalisation
+from fleetseg.metrics import ConfusionMatrix, Scores
+from fleetseg.models.base import SegmentationNetwork
+from fleetseg.training.recipe import StageSection
+from fleetseg.training.schedules import learning_rate_factor
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What the forward and backward pass compute in."""
+
+    bf16: bool
+    compile: bool
+
+
+class TrainingModule(pl.LightningModule):
+    """One stage of one run. Batches are uint8; normalisation, loss and averaging happen here."""
+
+    def __init__(
+        self,
+        network: SegmentationNetwork,
+        stage: StageSection,
+        normalisation: Normalisation,
+        class_weights: npt.NDArray[np.float32],
+        steps_per_epoch: int,
+        seed: int,
+        precision: Precision,
+    ) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.stage = stage
+        self.steps_per_epoch = steps_per_epoch
+        self.seed = seed
+        self.precision_choice = precision
+        self.average = AveragedModel(network, multi_avg_fn=average_fn(stage.ema), use_buffers=True) if stage.ema else None
+        self._constant("class_weights", torch.from_numpy(class_weights))
+        self._constant("mean", torch.tensor(normalisation.mean).view(1, -1, 1, 1))
+        self._constant("factor", normalisation.scale / torch.tensor(normalisation.std).view(1, -1, 1, 1))
+        self.flip_channels = normalisation.order == "bgr"
+        self._loss = compiled(self._forward_loss) if precision.compile else self._forward_loss
+        self.loss_sum = 0.0
+        self.batches = 0
+        self.matrix = ConfusionMatrix(network.num_classes)
+        self.scores: Scores | None = None
+
+    def _constant(self, name: str, value: Tensor) -> None:
+        self.register_buffer(name, value, persistent=False)
+
+    @property
+    def best_network(self) -> SegmentationNetwork:
+        """The network that is validated and saved: the averaged one where there is one."""
+        network = self.average.module if self.average is not None else self.network
+        assert isinstance(network, SegmentationNetwork)
+        return network
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 → float32, channels_last."""
+        if self.flip_channels:
+            images = images.flip(1)
+        values = images.to(memory_format=torch.channels_last).float()
+        result: Tensor = (values - self.mean) * self.factor
+        return result
+
+    def _forward_loss(self, images: Tensor, target: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision_choice.bf16):
+            logits = self.network(images)
+        return F.cross_entropy(logits.float(), target, self.class_weights, ignore_index=IGNORE_INDEX)
+
+    def on_train_epoch_start(self) -> None:
+        """Dropout's random numbers depend on seed and epoch alone, so that a resumed run draws the same."""
+        torch.manual_seed(hash((self.seed, self.current_epoch)) % 2**63)
+        self.loss_sum, self.batches = 0.0, 0
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
+        """Weighted cross-entropy; the encoder's target is the label at the centre of each of its cells."""
+        images, target = batch
+        stride = self.network.output_stride
+        target = target[:, stride // 2 :: stride, stride // 2 :: stride] if stride > 1 else target
+        loss: Tensor = self._loss(self.normalise(images), target.long())
+        self.loss_sum += float(loss.detach())
+        self.batches += 1
+        return loss
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Move the averaged weights towards the new ones."""
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean training loss of the epoch so far."""
+        return self.loss_sum / max(1, self.batches)
+
+    def on_validation_epoch_start(self) -> None:
+        """A fresh confusion matrix."""
+        self.matrix = ConfusionMatrix(self.network.num_classes)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
+        """Count one batch of whole images into the confusion matrix."""
+        images, target = batch
+        network = self.best_network.eval()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision_choice.bf16):
+            logits = network(self.normalise(images))
+        if network.output_stride > 1:
+            size = [side * network.output_stride for side in logits.shape[-2:]]
+            logits = F.interpolate(logits.float(), size=size, mode="bilinear")
+        rows, columns = target.shape[-2:]
+        prediction = logits[..., :rows, :columns].argmax(1).to(torch.uint8)
+        self.matrix.add(target.cpu().numpy(), prediction.cpu().numpy())
+
+    def on_validation_epoch_end(self) -> None:
+        """Divide once."""
+        self.scores = self.matrix.scores()
+
+    def configure_optimizers(self) -> Any:
+        """Adam or AdamW with the stage's schedule, stepped every batch."""
+        section = self.stage.optimiser
+        cls = torch.optim.AdamW if section.name == "adamw" else torch.optim.Adam
+        optimiser = cls(
+            self.network.parameters(), lr=section.learning_rate, weight_decay=section.weight_decay, fused=True
+        )
+        factor = learning_rate_factor(self.stage.schedule, self.stage.epochs, self.steps_per_epoch)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def compiled(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """torch.compile for one fixed size; what an earlier stage compiled for its own size is forgotten."""
+    torch._dynamo.reset()
+    return torch.compile(function, dynamic=False)
+
+
+def average_fn(decay: float | None) -> Callable[[Any, Any, Any], None]:
+    """Exponential moving average whose decay grows from 0 at the start, so that early weights are forgotten soon."""
+    limit = decay or 0.0
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        steps = int(count)
+        weight = 1 - min(limit, (1 + steps) / (10 + steps))
+        # PyTorch groups the tensors by type, so they are all floating-point or all counters.
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, weight)
+        else:
+            for old, new in zip(averaged, current, strict=True):
+                old.copy_(new)
+
+    return update

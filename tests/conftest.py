@@ -1,0 +1,69 @@
+"""Networks small enough to know their answers by heart, in real files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from fleetseg.metadata import METADATA_KEY, ModelMetadata, NetworkSpec, Normalisation
+
+#: Its three classes are the channels: a pixel's class is its largest channel.
+COLOUR_METADATA = ModelMetadata(
+    name="colours",
+    network=NetworkSpec(name="colours", num_classes=3),
+    classes=("red", "green", "blue"),
+    palette=((200, 0, 0), (0, 200, 0), (0, 0, 200)),
+    normalisation=Normalisation(mean=(0, 0, 0), std=(1, 1, 1)),
+    train_size=(32, 24),
+)
+
+WriteOnnx = Callable[..., Path]
+
+
+def colour_graph(stride: int) -> onnx.ModelProto:
+    """Logits are the image's channels, of every `stride`-th pixel."""
+    weights = np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)
+    node = helper.make_node("Conv", ["image", "weights"], ["logits"], strides=[stride, stride])
+    graph = helper.make_graph(
+        [node],
+        "colours",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, "height", "width"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3, "rows", "columns"])],
+        [onnx.numpy_helper.from_array(weights, "weights")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.fixture
+def write_colour_onnx(tmp_path: Path) -> WriteOnnx:
+    """Writes the colour network: its file's name, its metadata (None: without) and what the metadata changes."""
+
+    def write(name: str = "colours.onnx", metadata: ModelMetadata | None = COLOUR_METADATA, stride: int = 1) -> Path:
+        model = colour_graph(stride)
+        if metadata is not None:
+            spec = metadata.network.model_copy(update={"output_stride": stride})
+            entry = model.metadata_props.add()
+            entry.key, entry.value = METADATA_KEY, metadata.model_copy(update={"network": spec}).to_json()
+        path = tmp_path / name
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def colour_onnx(write_colour_onnx: WriteOnnx) -> Path:
+    """The colour network as a file."""
+    return write_colour_onnx()
+
+
+@pytest.fixture
+def noise() -> npt.NDArray[np.uint8]:
+    """A picture of an odd size, (21, 37, 3)."""
+    return np.random.default_rng(5).integers(0, 256, (21, 37, 3), dtype=np.uint8)

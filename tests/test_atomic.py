@@ -1,0 +1,49 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fleetseg.atomic import replacing, write_bytes
+from fleetseg.errors import OutputError
+
+
+def test_replaces_and_makes_parents(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b.txt"
+    write_bytes(path, b"old")
+    write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [item.name for item in path.parent.iterdir()] == ["b.txt"]
+
+
+def test_failure_half_way_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "weights.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="power cut"), replacing(path) as temporary:
+        temporary.write_bytes(b"ne")
+        raise RuntimeError("power cut")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_temporary_name_keeps_suffix_and_folder(tmp_path: Path) -> None:
+    with replacing(tmp_path / "x.png") as temporary:
+        assert (temporary.suffix, temporary.parent) == (".png", tmp_path)
+        temporary.touch()
+
+
+def test_parent_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file/x\.json: cannot be written \(.+\)$"):
+        write_bytes(tmp_path / "file" / "x.json", b"{}")
+
+
+def test_disk_full_is_one_sentence(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(OutputError, match="No space left"), replacing(tmp_path / "x"):
+        with Path("/dev/full").open("wb", buffering=0) as full:
+            full.write(b"x")
+    assert list(tmp_path.iterdir()) == []
