@@ -67,7 +67,7 @@ def test_download_then_check(url: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["data", "check", str(out)]) == 0
     said = capsys.readouterr().out
     assert "Road" in said
-    assert "val: 1 images (1 of 8×8)" in said
+    assert "val: 1 image (1 of 8×8)" in said
     assert "No problems." in said
 
 
@@ -134,4 +134,4 @@ def test_wrong_check_calls(arguments: list[str], capsys: pytest.CaptureFixture[s
 
 def test_scenes_can_be_checked(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", "scenes:1", "--split", "train,val"]) == 0
-    assert "train: 1 images (1 of 480×360)" in capsys.readouterr().out
+    assert "train: 1 image (1 of 480×360)" in capsys.readouterr().out

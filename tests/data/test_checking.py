@@ -98,7 +98,7 @@ def check_messages(report) -> None:
         assert "\n" not in problem.message
     (outside,) = (problem for problem in report.problems if problem.kind == "value outside the classes")
     assert (
-        "60 (1 pixels, first at row 0, column 3), 61 (3 pixels, first at row 1, column 5)" in outside.message
+        "60 (1 px, first at row 0, column 3), 61 (3 px, first at row 1, column 5)" in outside.message
     )
 
 

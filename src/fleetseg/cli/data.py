@@ -124,17 +124,21 @@ def _print_report(report: DataReport) -> None:
         console.width = 240  # a file has room for every column; 80 would cut numbers
     console.print(_table(report))
     for split in report.splits:
-        sizes = ", ".join(
-            f"{count} of {width}×{height}" for (width, height), count in split.sizes.most_common(4)
-        )
-        more = f" and {len(split.sizes) - 4} more sizes" if len(split.sizes) > 4 else ""
-        print(f"{split.split}: {split.images} images ({sizes or 'none'}{more})")
+        print(_sizes(split))
     if not report.problems:
         print("No problems.")
         return
     print(f"\n{len(report.problems)} problem{'s' if len(report.problems) > 1 else ''}:")
     for problem in report.problems:
         print(f"  [{problem.split}] {problem.kind}: {problem.message}")
+
+
+def _sizes(split: SplitReport) -> str:
+    sizes = [f"{count} of {width}×{height}" for (width, height), count in split.sizes.most_common(4)]
+    if len(split.sizes) > 4:
+        sizes.append(f"{len(split.sizes) - 4} more sizes")
+    plural = "" if split.images == 1 else "s"
+    return f"{split.split}: {split.images} image{plural} ({', '.join(sizes) or 'none can be read'})"
 
 
 def _table(report: DataReport) -> Table:

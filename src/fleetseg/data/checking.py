@@ -165,7 +165,7 @@ def _count_values(values: npt.NDArray[np.uint8], file: Path | str, report: Split
         wrong, first, counts = np.unique(values[outside], return_index=True, return_counts=True)
         places = np.argwhere(outside)[first]
         named = [
-            f"{value} ({count:,} pixels, first at row {row}, column {column})"
+            f"{value} ({count:,} px, first at row {row}, column {column})"
             for value, count, (row, column) in zip(wrong, counts, places, strict=True)
         ]
         more = f" and {len(named) - _VALUES_NAMED} more" if len(named) > _VALUES_NAMED else ""

@@ -28,9 +28,6 @@ _CHUNK_BYTES = 64 * 2**10
 #: The longest wait that a server's Retry-After is granted, in seconds.
 _MAX_RETRY_AFTER = 30.0
 
-#: One writer at a time: `atomic` looks up the process's umask by setting it.
-_WRITING = threading.Lock()
-
 
 @dataclass(frozen=True)
 class Connection:
@@ -145,7 +142,7 @@ def _fetch(url: str, sha256: str, path: Path, connection: Connection, stop: thre
             stop.wait(max(wait, min(error.retry_after, _MAX_RETRY_AFTER)))
             wait *= 2
         else:
-            _write(path, content)
+            write_bytes(path, content)
             return len(content)
     raise AssertionError("the last attempt returns or raises")
 
@@ -214,8 +211,3 @@ def _http_failure(url: str, error: urllib.error.HTTPError) -> Exception:
     return _TemporaryError(
         f"the server answered {error.code} {error.reason}", float(after) if after.isdigit() else 0.0
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    with _WRITING:
-        write_bytes(path, content)
