@@ -43,7 +43,10 @@ def test_parent_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
 def test_disk_full_is_one_sentence(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    with pytest.raises(OutputError, match="No space left"), replacing(tmp_path / "x"):
-        with Path("/dev/full").open("wb", buffering=0) as full:
-            full.write(b"x")
+    with (
+        pytest.raises(OutputError, match="No space left"),
+        replacing(tmp_path / "x"),
+        Path("/dev/full").open("wb", buffering=0) as full,
+    ):
+        full.write(b"x")
     assert list(tmp_path.iterdir()) == []

@@ -135,13 +135,16 @@ def test_exif_orientation(tmp_path: Path, name: str, orientation: int) -> None:
     stored = np.ascontiguousarray(STORED[orientation](smooth()))
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    options: dict[str, Any] = {"a.webp": {"lossless": True}, "a.jpg": {"quality": 95, "subsampling": 0}}.get(name, {})
+    options: dict[str, Any] = {"a.webp": {"lossless": True}, "a.jpg": {"quality": 95, "subsampling": 0}}.get(
+        name, {}
+    )
     Image.fromarray(stored).save(tmp_path / name, exif=exif, **options)
     image = read_image(tmp_path / name)
     assert image.shape == smooth().shape
     assert np.abs(image.astype(int) - smooth()).max() <= 6
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_damaged_exif_does_not_spoil_sound_pixels(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
@@ -184,7 +187,11 @@ def test_flipped_bytes_in_a_header_never_escape(tmp_path: Path, position: int) -
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "is empty"), (b"no image, but a text", "is broken or no PNG"), (b"%!PS-Adobe-3.0 EPSF-3.0\n", "no PNG")],
+    [
+        (b"", "is empty"),
+        (b"no image, but a text", "is broken or no PNG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "no PNG"),
+    ],
 )
 def test_files_that_are_no_images(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "a.png"
@@ -213,13 +220,20 @@ def png_claiming(width: int, height: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
 def test_decompression_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(png_claiming(2_000_000, 1_000_000))
-    with pytest.raises(ImageError, match=r"2000000×1000000 is 2,000,000,000,000 pixels, .* allows [\d,]+; make"):
+    with pytest.raises(
+        ImageError, match=r"2000000×1000000 is 2,000,000,000,000 pixels, .* allows [\d,]+; make"
+    ):
         read_image(path)
 
 
@@ -233,7 +247,9 @@ def test_limit_follows_the_free_memory(tmp_path: Path, monkeypatch: pytest.Monke
         read_image(tmp_path / "a.png")
 
 
-def test_pillows_own_limit_neither_stops_us_nor_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pillows_own_limit_neither_stops_us_nor_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Image.fromarray(smooth()).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     assert read_image(tmp_path / "a.png").shape == (24, 36, 3)

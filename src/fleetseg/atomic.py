@@ -36,6 +36,11 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def write_text(path: str | Path, content: str) -> None:
+    """Write UTF-8 text atomically; `OutputError` if that is impossible."""
+    write_bytes(path, content.encode())
+
+
 def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)

@@ -15,7 +15,17 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import (  # the plug-ins: when formats are named, Pillow knows only those that are imported
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from fleetseg.atomic import replacing
 from fleetseg.available_memory import available_memory
@@ -40,7 +50,14 @@ __all__ = [
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
 
 #: Decoders that may run; Pillow has others that start programs (EPS) or follow references.
-_FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "GIF")
+_FORMATS = (
+    PngImagePlugin.PngImageFile.format,
+    JpegImagePlugin.JpegImageFile.format,
+    TiffImagePlugin.TiffImageFile.format,
+    WebPImagePlugin.WebPImageFile.format,
+    BmpImagePlugin.BmpImageFile.format,
+    GifImagePlugin.GifImageFile.format,
+)
 
 #: Memory that a pixel takes at most between an image file and its mask and overlay (bytes): the decoded file,
 #: the RGB copy, two float32 planes of logits, mask, confidence, overlay.
@@ -142,8 +159,10 @@ def resize_image(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDA
         return image
     shrinks = width <= image.shape[1] and height <= image.shape[0]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    resized = cv2.resize(image, (width, height), interpolation=method)
-    return np.asarray(resized, np.uint8).reshape(height, width, image.shape[2])
+    # OpenCV averages areas of at most four channels at once.
+    groups = [image[..., first : first + 4] for first in range(0, image.shape[2], 4)]
+    resized = [cv2.resize(group, (width, height), interpolation=method) for group in groups]
+    return np.asarray(resized[0] if image.shape[2] in (2, 3, 4) else np.dstack(resized), np.uint8)
 
 
 def resize_mask(mask: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -12,11 +13,8 @@ import typer
 from fleetseg.cli.console import complain
 from fleetseg.errors import FleetsegError
 
-#: What shells report for a process that SIGINT or SIGPIPE ended.
-INTERRUPTED, BROKEN_PIPE = 130, 141
-
-#: Every command, in the order of the help; each is a file here.
-COMMANDS = ("predict", "evaluate", "train", "models", "data")
+#: What shells report for a process that SIGINT ended.
+INTERRUPTED = 130
 
 _HELP = """Label every pixel of street images, on a processor, in real time: ENet and ESPNet.
 
@@ -42,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done; 1: the work or a part of it failed; 2: the call is wrong; 130: interrupted. A user's mistakes are
     one sentence on stderr, never a traceback.
     """
+    # Pillow warns of odd files that it can read all the same.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         status = _run(words or ["--help"])
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader (head, less) went away; without this Python complains again while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        return 1
     return status
 
 
@@ -74,15 +74,12 @@ def _run(words: list[str]) -> int:
 
 def build_app() -> typer.Typer:
     """The application with all commands, in the order of its help."""
-    from importlib import import_module
+    from fleetseg.cli import data, evaluate, models, predict, train
 
     app = typer.Typer(help=_HELP, add_completion=False, rich_markup_mode=None)
     app.callback()(_root)
-    for command in COMMANDS:
-        try:
-            import_module(f"fleetseg.cli.{command}").register(app)
-        except ModuleNotFoundError:
-            continue
+    for command in (predict, evaluate, train, models, data):
+        command.register(app)
     return app
 
 
@@ -119,4 +116,4 @@ def _show_call_error(error: Any) -> None:
         return
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "fleetseg"
-    complain(f"{' '.join(text.split()).rstrip('.')}; see {command} --help")
+    complain(f"{' '.join(text.split()).rstrip('.')} (see {command} --help)")

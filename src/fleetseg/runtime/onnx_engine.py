@@ -42,10 +42,7 @@ class OnnxEngine:
 
 
 def read_onnx(path: Path, threads: int | None = None) -> OnnxEngine:
-    """Load an ONNX file.
-
-    It goes through memory: a hostile file then has no folder from which it could pull other files in.
-    """
+    """Load an ONNX file; `CheckpointError` if it cannot be read, else as `OnnxEngine`."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -69,6 +66,8 @@ def _session(content: bytes, source: str, threads: int) -> Any:
     # Always explicit: left to itself, ONNX Runtime pins threads to processors a container may not have.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # A hostile graph may name other files as its weights; ours never do, so there is no folder to find them in.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.log_severity_level = 4  # failures arrive as exceptions; their copies on stderr help nobody
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
