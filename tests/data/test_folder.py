@@ -34,16 +34,32 @@ def test_a_palette_image_is_read_as_indices(folder: Path) -> None:
     assert (Folder(folder, "train")[1].mask == 2).all()
 
 
-def test_splits_by_folders_by_lists_and_whole(folder: Path, tmp_path: Path, write_pair) -> None:
+def test_splits_by_folders_and_by_lists(folder: Path) -> None:
     assert folder_splits(folder) == ("train", "val")
     (folder / "night.txt").write_text("images/val/c.bmp labels/val/c.tif\n")
     assert folder_splits(folder) == ("night", "train", "val")
     assert Folder(folder, "night")[0].name == "c"
-    flat = tmp_path / "flat"
-    write_pair(flat, "images/1.png", "labels/1.png")
-    (flat / "classes.yaml").write_text("names: [a]\n")
-    assert folder_splits(flat) == ("all",)
-    assert len(Folder(flat, "all")) == 1
+
+
+@pytest.mark.parametrize(("count", "train", "val"), [(2, 1, 1), (9, 8, 1), (10, 8, 2), (23, 19, 4)])
+def test_an_undivided_folder_gives_its_last_fifth_to_val(
+    tmp_path: Path, write_pair, count: int, train: int, val: int
+) -> None:
+    for index in range(count):
+        write_pair(tmp_path, f"images/{index:02d}.png", f"labels/{index:02d}.png")
+    (tmp_path / "classes.yaml").write_text("names: [a, b, c]\n")
+    assert folder_splits(tmp_path) == ("train", "val")
+    names = {split: [s.stem for s, _ in Folder(tmp_path, split)._pairs] for split in ("train", "val", "all")}
+    assert (len(names["train"]), len(names["val"])) == (train, val)
+    assert names["train"] + names["val"] == names["all"] == sorted(names["all"])
+
+
+def test_one_image_alone_leaves_nothing_to_validate_on(tmp_path: Path, write_pair) -> None:
+    write_pair(tmp_path, "images/1.png", "labels/1.png")
+    (tmp_path / "classes.yaml").write_text("names: [a, b, c]\n")
+    assert len(Folder(tmp_path, "train")) == 1
+    with pytest.raises(DataError, match="the split 'val' has no images"):
+        Folder(tmp_path, "val")
 
 
 def test_a_list_comes_before_a_folder_of_its_name(folder: Path) -> None:

@@ -7,7 +7,9 @@ A split is one of these; where two have one name, the first counts:
 
 1. a list file, ``DIR/train.txt``: an image path and a label path a line, relative to DIR, without spaces;
 2. two folders, ``DIR/images/train`` and ``DIR/labels/train``, folders inside them included;
-3. if there is neither, the images directly in ``DIR/images`` are one split called ``all``.
+3. if there is neither, the images directly in ``DIR/images``, sorted by name, are divided: the last fifth is
+   ``val``, the rest ``train``, and ``all`` is both. The fifth is one piece because neighbouring names are often
+   neighbouring frames, and an image whose neighbour was trained on measures nothing.
 
 Labels are grey or palette images of 8 bits whose values are class ids or the file's ``ignore_index`` (255
 unless ``classes.yaml`` says otherwise). JPEG is no format for labels: it does not keep the values.
@@ -24,8 +26,11 @@ from fleetseg.data.listing import read_list_file, read_pair
 from fleetseg.data.pairing import Pairing, list_file_splits, pair_as_listed, pair_by_stem, sample_names
 from fleetseg.errors import DataError, UnknownNameError, UsageError
 
-#: The only split of a folder that has neither list files nor a folder a split.
+#: Every image of a folder that has neither list files nor a folder a split.
 WHOLE = "all"
+
+#: One image in this many is for validation where the folder itself does not divide its images.
+VAL_SHARE = 5
 
 
 class Folder:
@@ -67,7 +72,7 @@ def folder_splits(root: Path) -> tuple[str, ...]:
     names = set(list_file_splits(root))
     if images.is_dir():
         names |= {path.name for path in images.iterdir() if path.is_dir() and not path.name.startswith(".")}
-        names = names or {WHOLE}
+        names = names or {"train", "val"}
     if not names:
         raise UsageError(f"{root}: it has no folder 'images' (beside it, 'labels' holds a label an image)")
     return tuple(sorted(names))
@@ -75,14 +80,26 @@ def folder_splits(root: Path) -> tuple[str, ...]:
 
 def folder_pairing(root: Path, split: str) -> Pairing:
     """Images and labels of a split; `UnknownNameError` if there is no such split."""
-    known = folder_splits(root)
-    if split not in known:
-        raise UnknownNameError(f"split in {root} named", split, known)
     if split in list_file_splits(root):
         return pair_as_listed(read_list_file(root, split))
     if (root / "images" / split).is_dir():
         return pair_by_stem(root / "images" / split, root / "labels" / split)
-    return pair_by_stem(root / "images", root / "labels", inside=False)
+    known = folder_splits(root)
+    divided = any((root / "images" / name).is_dir() for name in known) or bool(list_file_splits(root))
+    if divided or split not in (*known, WHOLE):
+        raise UnknownNameError(f"split in {root} named", split, known)
+    return _part(pair_by_stem(root / "images", root / "labels", inside=False), split)
+
+
+def _part(pairing: Pairing, split: str) -> Pairing:
+    """The train or val part of an undivided folder; its faults belong to the train part."""
+    if split == WHOLE:
+        return pairing
+    val = len(pairing.pairs) // VAL_SHARE or min(1, len(pairing.pairs) - 1)
+    border = len(pairing.pairs) - val
+    if split == "val":
+        return Pairing(pairing.pairs[border:])
+    return Pairing(pairing.pairs[:border], pairing.faults)
 
 
 def _complete_pairs(pairing: Pairing, root: Path, split: str) -> tuple[tuple[Path, Path], ...]:

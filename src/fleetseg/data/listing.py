@@ -8,13 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fleetseg.data.pairing import list_file_splits
 from fleetseg.errors import DataError, ImageError, UsageError
 from fleetseg.image import read_image
-
-
-def split_names(root: Path) -> tuple[str, ...]:
-    """Splits that a folder's list files name."""
-    return tuple(sorted(path.stem for path in root.glob("*.txt")))
 
 
 def read_list_file(root: Path, split: str) -> list[tuple[Path, Path]]:
@@ -27,10 +23,18 @@ def read_list_file(root: Path, split: str) -> list[tuple[Path, Path]]:
         raise UsageError(f"{root}: no such data folder")
     list_file = root / f"{split}.txt"
     if not list_file.is_file():
-        known = ", ".join(split_names(root)) or "none"
-        raise UsageError(f"{root}: there is no split '{split}' ({list_file.name} is missing); splits here: {known}")
+        known = ", ".join(list_file_splits(root)) or "none"
+        raise UsageError(
+            f"{root}: there is no split '{split}' ({list_file.name} is missing); splits here: {known}"
+        )
+    try:
+        lines = list_file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise DataError(
+            f"{list_file}: not a text file in UTF-8; an image and a label path a line are expected"
+        ) from None
     pairs = []
-    for number, line in enumerate(list_file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         words = line.split()
         if not words:
             continue
@@ -55,10 +59,12 @@ def read_mask(path: Path) -> npt.NDArray[np.uint8]:
                 raise DataError(
                     f"{path}: the label is stored as {file.mode}; class indices in one 8-bit channel are expected"
                 )
-            return np.array(file if file.mode != "1" else file.convert("L"), dtype=np.uint8)
+            return np.array(file, dtype=np.uint8)  # a 1-bit label gives 0 and 1
     except FileNotFoundError:
         raise DataError(f"{path}: the label file is missing") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # decoders raise what they like, decompression bombs a class of their own
         raise ImageError(f"{path}: the label cannot be read ({error})") from error
 
 
