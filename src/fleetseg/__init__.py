@@ -1,9 +1,9 @@
 """fleetseg: real-time semantic segmentation on modest hardware.
 
-    import fleetseg
+import fleetseg
 
-    model = fleetseg.load("enet-camvid")   # packaged name, checkpoint, published weights or ONNX file
-    mask = model(image)                    # (H, W, 3) uint8 RGB → (H, W) uint8 class ids
+model = fleetseg.load("enet-camvid")   # packaged name, checkpoint, published weights or ONNX file
+mask = model(image)                    # (H, W, 3) uint8 RGB → (H, W) uint8 class ids
 """
 
 from __future__ import annotations

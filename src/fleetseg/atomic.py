@@ -30,6 +30,22 @@ def replacing(path: str | Path) -> Iterator[Path]:
         _remove(temporary)
 
 
+def check_writable(folder: str | Path) -> None:
+    """Make `folder` if it is missing; `OutputError` unless files can be written to it.
+
+    For commands that work long before they write.
+    """
+    folder = Path(folder)
+    probe = folder / f".{secrets.token_hex(4)}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written to ({error.strerror or error})") from error
+    finally:
+        _remove(probe)
+
+
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a whole file atomically; `OutputError` if that is impossible."""
     with replacing(path) as temporary:

@@ -9,6 +9,7 @@
     │   └── ImageError             one image cannot be read or is impossible
     ├── CheckpointError        a file of weights is broken or belongs to another network
     ├── TrainingError          a training run cannot start or go on
+    ├── CompileError           a network cannot become a library
     ├── DownloadError          a download failed or its content is wrong
     └── OutputError            a result cannot be written
 
@@ -40,7 +41,10 @@ class UnknownNameError(UsageError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}."
+        if near:
+            hint = f"did you mean {' or '.join(near)}?"
+        else:
+            hint = f"known: {', '.join(names)}." if names else "none exists."
         super().__init__(f"There is no {kind} '{name}'; {hint}")
         self.name = name
 
@@ -71,6 +75,10 @@ class CheckpointError(FleetsegError):
 
 class TrainingError(FleetsegError):
     """A training run cannot start or go on."""
+
+
+class CompileError(FleetsegError):
+    """A network cannot be compiled: an unknown operation, no C compiler, or one that failed."""
 
 
 class DownloadError(FleetsegError):

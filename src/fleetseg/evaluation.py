@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fleetseg.data.base import Dataset
+from fleetseg.data.base import Dataset, Sample
 from fleetseg.errors import UsageError
 from fleetseg.labels import LabelSet
 from fleetseg.metrics import ConfusionMatrix, Scores
@@ -89,9 +89,10 @@ def evaluate(
 ) -> Evaluation:
     """Run `predict`, whose mask values are positions in `classes`, over a data set (or `indices` of it).
 
-    Classes are matched by name, never by number. Unlabelled pixels are ignored, and a prediction of no class on
-    a labelled pixel is an error; `count_unlabelled` instead counts every prediction on an unlabelled pixel as a
-    false positive, as the published ESPNet code does. `UsageError` if the classes are not the data set's.
+    Classes are matched by name, never by number. Unlabelled pixels are ignored, and a prediction of no class
+    on a labelled pixel is an error; `count_unlabelled` instead counts every prediction on an unlabelled pixel
+    as a false positive, as the published ESPNet code does. `UsageError` if the classes are not the data
+    set's.
     """
     table = class_table(classes, dataset.labels)
     total = ConfusionMatrix(dataset.labels.num_classes)
@@ -99,19 +100,33 @@ def evaluate(
     for index in indices if indices is not None else range(len(dataset)):
         sample = dataset[index]
         one = ConfusionMatrix(dataset.labels.num_classes)
-        one.add(sample.mask, table[predict(sample.image)])
+        one.add(sample.mask, table[_checked(predict(sample.image), sample)])
         total.counts += one.counts
         images.append(ImageScore(index, sample.name, one.scores(count_unlabelled).miou))
     return Evaluation(dataset.labels, total.scores(count_unlabelled), tuple(images))
 
 
+def _checked(prediction: npt.NDArray[np.uint8], sample: Sample) -> npt.NDArray[np.uint8]:
+    """The mask as it is; `UsageError` if it cannot be one of this sample."""
+    if prediction.dtype != np.uint8 or prediction.shape != sample.mask.shape:
+        raise UsageError(
+            f"the prediction for {sample.name} has shape {prediction.shape} and type {prediction.dtype}; "
+            f"a uint8 mask of shape {sample.mask.shape} is needed"
+        )
+    return prediction
+
+
 def class_table(classes: Sequence[str], labels: LabelSet) -> npt.NDArray[np.uint8]:
-    """(256,) uint8 look-up table from a network's class numbers to the data set's; "no class" becomes 255."""
-    numbers = {name.lower(): number for number, name in enumerate(labels.names)}
+    """(256,) uint8 look-up table from a network's class numbers to the data set's; "no class" becomes 255.
+
+    Upper and lower case count only where they tell two of the data set's classes apart.
+    """
+    numbers = {_key(name, labels): number for number, name in enumerate(labels.names)}
     table = np.full(256, 255, np.uint8)
     for position, name in enumerate(classes):
-        if name.lower() in numbers:
-            table[position] = numbers.pop(name.lower())
+        key = _key(name, labels)
+        if key in numbers:
+            table[position] = numbers.pop(key)
         elif name.lower() not in NO_CLASS_NAMES:
             raise UsageError(
                 f"the network predicts the class '{name}', which the data set does not have; "
@@ -119,5 +134,14 @@ def class_table(classes: Sequence[str], labels: LabelSet) -> npt.NDArray[np.uint
             )
     if numbers:
         missing = labels.names[min(numbers.values())]
-        raise UsageError(f"the data set has the class '{missing}', which the network does not predict")
+        raise UsageError(
+            f"the data set has the class '{missing}', which the network does not predict; "
+            f"its classes are {', '.join(classes)}"
+        )
     return table
+
+
+def _key(name: str, labels: LabelSet) -> str:
+    lower = name.lower()
+    ambiguous = sum(other.lower() == lower for other in labels.names) > 1
+    return name if ambiguous else lower

@@ -38,7 +38,7 @@ class LabelSet:
 
 
 def default_palette(count: int) -> tuple[Colour, ...]:
-    """`count` distinct RGB colours by spreading each id's bits over the channels, as PASCAL VOC's colour map does.
+    """`count` distinct RGB colours, each id's bits spread over the channels as in PASCAL VOC's colour map.
 
     The map's first entry is black, which stands for unlabelled here, so it is left out.
     """
@@ -56,7 +56,9 @@ def default_palette(count: int) -> tuple[Colour, ...]:
 def label_set(names: Sequence[str], palette: Sequence[Sequence[int]] | None = None) -> LabelSet:
     """Build a `LabelSet`; without a palette the classes get distinct default colours."""
     colours = (
-        default_palette(len(names)) if palette is None else tuple((int(r), int(g), int(b)) for r, g, b in palette)
+        default_palette(len(names))
+        if palette is None
+        else tuple((int(r), int(g), int(b)) for r, g, b in palette)
     )
     return LabelSet(tuple(names), colours)
 

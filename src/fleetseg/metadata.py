@@ -6,9 +6,8 @@ libraries, always under the key ``fleetseg``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +20,13 @@ from fleetseg.labels import IGNORE_INDEX, LabelSet, label_set
 METADATA_KEY = "fleetseg"
 
 
+Level = Annotated[int, Field(ge=0, le=255)]
+Side = Annotated[int, Field(ge=1)]
+Deviation = Annotated[float, Field(gt=0)]
+
+
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Normalisation(_Frozen):
@@ -30,16 +34,21 @@ class Normalisation(_Frozen):
 
     order: Literal["rgb", "bgr"] = "rgb"
     mean: tuple[float, ...] = (123.675, 116.28, 103.53)
-    std: tuple[float, ...] = (58.395, 57.12, 57.375)
-    scale: float = 1.0
+    std: tuple[Deviation, ...] = (58.395, 57.12, 57.375)
+    scale: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _check(self) -> Normalisation:
         if len(self.mean) != len(self.std) or not self.mean:
-            raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}; one a channel is needed")
-        if any(value <= 0 for value in self.std):
-            raise ValueError(f"std is {self.std}; every value must be above 0")
+            raise ValueError(
+                f"mean has {len(self.mean)} values and std {len(self.std)}; one a channel is needed"
+            )
         return self
+
+    @classmethod
+    def default(cls, channels: int) -> Normalisation:
+        """ImageNet's statistics for three channels; for other counts, 0–255 becomes −1 to 1."""
+        return cls() if channels == 3 else cls(mean=(127.5,) * channels, std=(127.5,) * channels)
 
     def apply(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """(H, W, C) uint8, RGB if C = 3 → (1, C, H, W) float32, contiguous."""
@@ -54,7 +63,7 @@ class NetworkSpec(_Frozen):
 
     name: str
     num_classes: int = Field(ge=2, le=255)
-    in_channels: int = Field(default=3, ge=1)
+    in_channels: int = Field(default=3, ge=1, le=65535)
     options: dict[str, Any] = Field(default_factory=dict)
     #: 1: logits at the image's size; 8: at ⌈H/8⌉×⌈W/8⌉, to be enlarged bilinearly before the arg-max.
     output_stride: Literal[1, 8] = 1
@@ -67,11 +76,11 @@ class ModelMetadata(_Frozen):
     name: str
     network: NetworkSpec
     classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    ignore_index: int = IGNORE_INDEX
+    palette: tuple[tuple[Level, Level, Level], ...]
+    ignore_index: Level = IGNORE_INDEX
     normalisation: Normalisation = Normalisation()
     #: (width, height) of the images the network was trained on; None if unknown.
-    train_size: tuple[int, int] | None = None
+    train_size: tuple[Side, Side] | None = None
     licence: str = ""
     #: How it was trained: recipe, seed, versions, epochs, validation results.
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -83,6 +92,12 @@ class ModelMetadata(_Frozen):
                 f"{len(self.classes)} class names, {len(self.palette)} colours and a network of "
                 f"{self.network.num_classes} classes; the three must be equal"
             )
+        if len(set(self.classes)) < len(self.classes):
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise ValueError(f"the class name '{twice}' occurs twice; masks could not be matched by name")
+        channels, means = self.network.in_channels, len(self.normalisation.mean)
+        if channels != means:
+            raise ValueError(f"{means} channels are normalised but the network has {channels}")
         return self
 
     @property
@@ -102,9 +117,8 @@ class ModelMetadata(_Frozen):
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"]) or "the whole"
-            raise CheckpointError(f"{source}: its fleetseg metadata is wrong at {place}: {first['msg']}") from error
-        except json.JSONDecodeError as error:  # pragma: no cover - pydantic reports this as a ValidationError
-            raise CheckpointError(f"{source}: its fleetseg metadata is not JSON: {error}") from error
+            reason = first["msg"].removeprefix("Value error, ")
+            raise CheckpointError(f"{source}: its fleetseg metadata is wrong at {place}: {reason}") from error
 
 
 def metadata_for(
@@ -112,4 +126,10 @@ def metadata_for(
 ) -> ModelMetadata:
     """Metadata with defaults for everything that is not given."""
     labels = label_set(classes, palette)
-    return ModelMetadata(name=name, network=network, classes=labels.names, palette=labels.palette)
+    return ModelMetadata(
+        name=name,
+        network=network,
+        classes=labels.names,
+        palette=labels.palette,
+        normalisation=Normalisation.default(network.in_channels),
+    )

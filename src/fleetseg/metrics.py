@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fleetseg.labels import IGNORE_INDEX
-
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -16,8 +14,8 @@ Floats = npt.NDArray[np.float64]
 class ConfusionMatrix:
     """Pixel counts, rows = target, columns = prediction, in 64-bit integers.
 
-    One more row and column than there are classes: the last row counts unlabelled pixels, the last column counts
-    predictions that are none of the classes (some published networks predict "unlabelled").
+    One more row and column than there are classes: the last row counts unlabelled pixels, the last column
+    counts predictions that are none of the classes (some published networks predict "unlabelled").
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -40,7 +38,11 @@ class ConfusionMatrix:
 
 @dataclass(frozen=True)
 class Scores:
-    """All values are fractions 0–1; NaN marks a class that occurs neither in the targets nor in the predictions."""
+    """All values are fractions 0–1.
+
+    NaN marks what cannot be said: the IoU of a class that occurs neither in targets nor in predictions, the
+    accuracy of a class that does not occur in the targets.
+    """
 
     iou: Floats
     accuracy: Floats
@@ -53,8 +55,8 @@ class Scores:
     def from_counts(cls, counts: Counts, count_unlabelled: bool = False) -> Scores:
         """`counts` as in `ConfusionMatrix`.
 
-        IoU = TP / (TP + FP + FN); class accuracy = TP / target pixels; mIoU and class average are means over the
-        classes that have a value; global accuracy = all TP / all labelled pixels.
+        IoU = TP / (TP + FP + FN); class accuracy = TP / target pixels; mIoU and class average are means over
+        the classes that have a value; global accuracy = all TP / all labelled pixels.
         """
         kept = counts.copy()
         if not count_unlabelled:
@@ -79,8 +81,3 @@ class Scores:
 def _mean(values: Floats) -> float:
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else float("nan")
-
-
-def unlabelled_share(mask: npt.NDArray[np.uint8]) -> float:
-    """Share of pixels without a label, 0–1."""
-    return float(np.mean(mask == IGNORE_INDEX))

@@ -16,15 +16,19 @@ from fleetseg.cli.options import (
     SplitOption,
     ThreadsOption,
     parse_size,
+    print_json,
     write_json,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import numpy.typing as npt
 
     from fleetseg.data import Dataset
     from fleetseg.evaluation import Evaluation, Predictor
+    from fleetseg.labels import LabelSet
 
 _HELP = """Measure a model on a split: one confusion matrix over all its images.
 
@@ -52,7 +56,8 @@ def evaluate(
     data: DataOption,
     split: SplitOption = "val",
     json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures as JSON; - for stdout.")
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Also write the figures as JSON; - for stdout."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -64,7 +69,7 @@ def evaluate(
         bool,
         typer.Option(
             "--count-unlabelled",
-            help="Count predictions on unlabelled pixels as false positives, as the published ESPNet code does.",
+            help="Count predictions on unlabelled pixels as errors, as the published ESPNet code does.",
         ),
     ] = False,
     size: SizeOption = None,
@@ -77,39 +82,63 @@ def evaluate(
     from fleetseg.runtime import load
 
     seen = parse_size(size) if size else None
+    to_stdout = str(json) == "-"
     network = load(model, engine, threads)
     dataset = open_dataset(data, split)
 
     def predict(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         return network.predict(image, seen)
 
+    check_classes(network.classes, dataset.labels, model, f"{data} {split}")
+    check_outputs(None if to_stdout else json, out)
     indices = track(range(len(dataset)), "Evaluating")
     result = run(predict, dataset, network.classes, count_unlabelled=count_unlabelled, indices=indices)
     figures = result.as_json(model, network.engine)
-    if str(json) == "-":
-        from fleetseg.cli.options import print_json
-
+    if to_stdout:
         print_json(figures)
     else:
-        print_table(result, f"{model} on {dataset.name} {split}, {len(dataset)} images, {network.engine}")
-        if json is not None:
-            write_json(json, figures)
+        counted = ", unlabelled pixels counted" if count_unlabelled else ""
+        print(f"{model} on {data} {split}: {_images(len(dataset))}, {network.engine}{counted}")
+        print_table(result)
+    if json is not None and not to_stdout:
+        write_json(json, figures)
     if out is not None:
         write_pictures(result, dataset, predict, network.classes, out)
         complain(f"pictures of the confusion matrix and the worst images are in {out}")
 
 
-def print_table(result: Evaluation, title: str) -> None:
+def check_classes(classes: Sequence[str], labels: LabelSet, model: str, data: str) -> None:
+    """`UsageError` that names model and data unless the classes are the same."""
+    from fleetseg.errors import UsageError
+    from fleetseg.evaluation import class_table
+
+    try:
+        class_table(classes, labels)
+    except UsageError as error:
+        raise UsageError(f"{model} does not fit {data}: {error}") from error
+
+
+def check_outputs(json: Path | None, out: Path | None) -> None:
+    """Fail before the first image rather than after the last."""
+    from fleetseg.atomic import check_writable
+
+    for folder in (json.parent if json else None, out):
+        if folder is not None:
+            check_writable(folder)
+
+
+def print_table(result: Evaluation) -> None:
     """A row a class, then the means."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     scores = result.scores
-    table = Table("class", "IoU", "accuracy", title=title, title_justify="left")
+    table = Table("class", "IoU", "accuracy")
     for column in table.columns[1:]:
         column.justify = "right"
     for name, iou, accuracy in zip(result.labels.names, scores.iou, scores.accuracy, strict=True):
-        table.add_row(name, _percent(iou), _percent(accuracy))
+        table.add_row(Text(name), _percent(iou), _percent(accuracy))
     table.add_section()
     table.add_row("mean", _percent(scores.miou), _percent(scores.class_average_accuracy))
     Console().print(table)
@@ -117,6 +146,10 @@ def print_table(result: Evaluation, title: str) -> None:
         f"mIoU {_percent(scores.miou)}   class average accuracy {_percent(scores.class_average_accuracy)}   "
         f"global accuracy {_percent(scores.global_accuracy)}"
     )
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _percent(fraction: float) -> str:
@@ -140,6 +173,6 @@ def write_pictures(
             sample.mask,
             table[predict(sample.image)],
             dataset.labels,
-            f"{image.name}: mIoU {100 * image.miou:.1f}",
+            f"{image.name}, mIoU {100 * image.miou:.1f}",
         )
         write_png(out / f"worst_{rank:02d}_{Path(image.name).name}.png", picture)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fleetseg.cli.options import print_json
+from fleetseg.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from fleetseg.models.cost import NetworkCost
 
 _HELP = """List the networks: parameters, size, multiply-adds at 640×360, receptive field, paper.
 
@@ -30,8 +34,6 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of objects for programs.")] = False,
 ) -> None:
     """Run the command."""
-    from fleetseg.errors import MissingExtraError
-
     if importlib.util.find_spec("torch") is None:
         raise MissingExtraError("listing the networks' costs", "train")
     from fleetseg.models.cost import network_costs
@@ -40,16 +42,22 @@ def models(
     if as_json:
         print_json([cost.as_json() for cost in costs])
         return
+    print_table(costs, classes)
+
+
+def print_table(costs: list[NetworkCost], classes: int) -> None:
+    """A row a network; where the terminal is narrow, the papers wrap and no number is cut."""
     from rich.console import Console
     from rich.table import Table
 
-    headings = ("name", "parameters", "fp32 MB", "fp16 MB", "GMACs", "field", "paper")
-    title = f"{classes} classes; GMACs at 640×360; field: receptive field in pixels"
-    table = Table(*headings, title=title, title_justify="left", box=None, pad_edge=False)
-    for column in table.columns:
-        column.no_wrap = True
-        column.justify = "right"
-    table.columns[0].justify = table.columns[-1].justify = "left"
+    print(
+        f"{classes} classes; MB: 10⁶ bytes; GMACs: 10⁹ multiply-adds at 640×360; "
+        f"field: receptive field in pixels"
+    )
+    table = Table("name", box=None, pad_edge=False)
+    for heading in ("parameters", "fp32 MB", "fp16 MB", "GMACs", "field"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("paper")
     for cost in costs:
         table.add_row(
             cost.name,

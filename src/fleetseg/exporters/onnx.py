@@ -2,53 +2,94 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from fleetseg.atomic import write_bytes
+from fleetseg.atomic import replacing
 from fleetseg.errors import MissingExtraError
 from fleetseg.metadata import METADATA_KEY, ModelMetadata
 
 #: Every operation used is in it, and every runtime of the last four years reads it.
 OPSET = 18
 
+#: Height and width are free in the file; the example's are unequal and no multiple of 8, so that padding is
+#: traced.
+_EXAMPLE_SIZE = (37, 53)
+
 
 def export_onnx(network: nn.Module, metadata: ModelMetadata, path: str | Path) -> None:
     """Write `network` as ONNX: input ``image`` (N, C, H, W) float32 normalised, output ``logits``.
 
-    N, H and W are free; padding to a multiple of 8 and cropping are part of the graph. Max-unpooling appears as
-    comparisons and a depth-to-space, never as an operator of its own.
+    N, H and W are free; padding to a multiple of 8 and cropping are part of the graph. Max-unpooling appears
+    as comparisons and a depth-to-space, never as an operator of its own. The network is exported as it
+    evaluates and left as it was. `ValueError` if its logits are not what the metadata says, `OutputError` if
+    the file cannot be written.
     """
     try:
         import onnx
-        import onnxscript  # noqa: F401 - torch.onnx needs it
     except ImportError as error:
         raise MissingExtraError("exporting to ONNX", "train") from error
-    example = torch.zeros(2, metadata.network.in_channels, 40, 56)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        torch.onnx.export(
-            network.eval(),
-            (example,),
-            buffer,
-            input_names=["image"],
-            output_names=["logits"],
-            opset_version=OPSET,
-            dynamic_axes={
-                "image": {0: "batch", 2: "height", 3: "width"},
-                "logits": {0: "batch", 2: "rows", 3: "columns"},
-            },
-            dynamo=False,
+    example = torch.zeros(2, metadata.network.in_channels, *_EXAMPLE_SIZE)
+    with replacing(path) as temporary:
+        with _evaluating(network), _quiet():
+            _check_logits(network(example), metadata)
+            torch.onnx.export(
+                network,
+                (example,),
+                temporary,
+                input_names=["image"],
+                output_names=["logits"],
+                opset_version=OPSET,
+                dynamic_axes={
+                    "image": {0: "batch", 2: "height", 3: "width"},
+                    "logits": {0: "batch", 2: "rows", 3: "columns"},
+                },
+                dynamo=False,
+            )
+        model = onnx.load(temporary)
+        entry = model.metadata_props.add()
+        entry.key, entry.value = METADATA_KEY, metadata.to_json()
+        onnx.checker.check_model(model, full_check=True)
+        temporary.write_bytes(model.SerializeToString())
+
+
+def _check_logits(logits: Tensor, metadata: ModelMetadata) -> None:
+    stride = metadata.network.output_stride
+    expected = (2, metadata.network.num_classes, *(-(-side // stride) for side in _EXAMPLE_SIZE))
+    if tuple(logits.shape) != expected:
+        raise ValueError(
+            f"the network's logits have shape {tuple(logits.shape)}; its metadata promises {expected}"
         )
-    model = onnx.load_from_string(buffer.getvalue())
-    entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, metadata.to_json()
-    onnx.checker.check_model(model)
-    write_bytes(path, model.SerializeToString())
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; each module gets its own mode back."""
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's advice to use another exporter."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

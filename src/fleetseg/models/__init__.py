@@ -3,4 +3,11 @@
 from fleetseg.models._registry import NetworkEntry, build_encoder, build_network, network_entry, network_names
 from fleetseg.models.base import SegmentationNetwork
 
-__all__ = ["NetworkEntry", "SegmentationNetwork", "build_encoder", "build_network", "network_entry", "network_names"]
+__all__ = [
+    "NetworkEntry",
+    "SegmentationNetwork",
+    "build_encoder",
+    "build_network",
+    "network_entry",
+    "network_names",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,23 +68,32 @@ def network_entry(name: str) -> NetworkEntry:
 def build_network(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> SegmentationNetwork:
     """Build a registered network with fresh weights.
 
-    Raises `UsageError` for a class count outside 2–255, no input channel, an unknown option or an illegal value.
+    Raises `UsageError` for a class count outside 2–255, no input channel, an unknown option or an illegal
+    value, `UnknownNameError` for an unknown name.
     """
     entry = network_entry(name)
     if not 2 <= num_classes <= 255:
         raise UsageError(f"num_classes is {num_classes}; a network of 2 to 255 classes can be built")
     if in_channels < 1:
         raise UsageError(f"in_channels is {in_channels}; at least 1 is needed")
-    unknown = set(options) - set(entry.option_names())
-    if unknown:
-        legal = ", ".join(entry.option_names())
-        raise UsageError(f"network '{name}' has no option '{sorted(unknown)[0]}'; it has: {legal}")
+    _check_options(entry, options)
     try:
         network = entry.build(num_classes=num_classes, in_channels=in_channels, **options)
     except ValueError as error:
         raise UsageError(f"network '{name}': {error}") from error
     network.registered_name, network.options = name, dict(options)
     return network
+
+
+def _check_options(entry: NetworkEntry, options: Mapping[str, Any]) -> None:
+    """Names and types; the constructors check values."""
+    defaults = entry.default_options()
+    for name, value in options.items():
+        if name not in defaults:
+            raise UsageError(f"network '{entry.name}' has no option '{name}'; it has: {', '.join(defaults)}")
+        if type(value) is not type(defaults[name]):
+            kind = type(defaults[name]).__name__
+            raise UsageError(f"network '{entry.name}': {name} is {value!r}; a value of type {kind} is needed")
 
 
 def build_encoder(network: SegmentationNetwork) -> SegmentationNetwork:

@@ -17,9 +17,9 @@ SIZE_MULTIPLE = 8
 class SegmentationNetwork(nn.Module):
     """A network from a normalised image batch to logits.
 
-    Subclasses implement `forward_padded` for heights and widths that are multiples of 8. `forward` accepts every
-    size from 1×1: it pads with zeros on the right and at the bottom (after normalisation, so the border is the
-    mean colour) and crops the logits back.
+    Subclasses implement `forward_padded` for heights and widths that are multiples of 8. `forward` accepts
+    every size from 1×1: it pads with zeros on the right and at the bottom (after normalisation, so the border
+    is the mean colour) and crops the logits back.
     """
 
     #: Image pixels per logit pixel and axis: 1 for full-size logits, 8 for the encoders.
@@ -34,7 +34,7 @@ class SegmentationNetwork(nn.Module):
         self.in_channels = in_channels
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, in_channels, H, W) normalised image → (N, num_classes, ⌈H/s⌉, ⌈W/s⌉) logits, s = output_stride."""
+        """(N, in, H, W) normalised image → (N, num_classes, ⌈H/s⌉, ⌈W/s⌉) logits, s = output_stride."""
         height, width = image.shape[-2:]
         padded = F.pad(image, (0, -width % SIZE_MULTIPLE, 0, -height % SIZE_MULTIPLE))
         logits = self.forward_padded(padded)
@@ -48,7 +48,9 @@ class SegmentationNetwork(nn.Module):
 
     def load_encoder(self, encoder: SegmentationNetwork) -> None:
         """Take over a stage-1 network's encoder (the papers' second stage starts from it)."""
-        raise TypeError(f"{type(self).__name__} has no separate encoder to load {type(encoder).__name__} into")
+        raise TypeError(
+            f"{type(self).__name__} has no separate encoder to load {type(encoder).__name__} into"
+        )
 
 
 def initialise(network: nn.Module) -> None:

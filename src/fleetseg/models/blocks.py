@@ -34,13 +34,14 @@ class NormAct(nn.Sequential):
 class MaxPool2x2(nn.Module):
     """2×2 max-pool with stride 2 that also tells where each maximum stood.
 
-    The place is a mask of four planes instead of PyTorch's flat index, so that un-pooling needs no scatter: no
-    exporter ever meets MaxUnpool, whose support differs between runtimes. Of equal maxima the first in row-major
-    order counts, as in Torch7 and cuDNN; comparing alone would mark several and be wrong after a ReLU.
+    The place is a mask of four planes instead of PyTorch's flat index, so that un-pooling needs no scatter:
+    no exporter ever meets MaxUnpool, whose support differs between runtimes. Of equal maxima the first in
+    row-major order counts, as in Torch7 and cuDNN; comparing alone would mark several and be wrong after a
+    ReLU.
     """
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) → pooled (N, C, H/2, W/2) and its place (N, C, 4, H/2, W/2), bool, one true of the four."""
+        """(N, C, H, W) → pooled (N, C, H/2, W/2) and its place (N, C, 4, H/2, W/2), one true of four."""
         pooled = F.max_pool2d(x, 2)
         with torch.no_grad():
             top_left = x[..., 0::2, 0::2] == pooled

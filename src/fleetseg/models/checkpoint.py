@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
-from fleetseg.atomic import replacing
+from fleetseg.atomic import write_bytes
 from fleetseg.errors import CheckpointError, UsageError
 from fleetseg.metadata import METADATA_KEY, ModelMetadata, NetworkSpec
 from fleetseg.models._registry import build_network
@@ -32,17 +32,21 @@ def spec_of(network: SegmentationNetwork) -> NetworkSpec:
 
 
 def save_checkpoint(path: str | Path, network: SegmentationNetwork, metadata: ModelMetadata) -> None:
-    """Write weights (as they are, contiguous) and metadata; the file appears whole or not at all."""
+    """Write weights (as they are, contiguous) and metadata; the file appears whole or not at all.
+
+    `ValueError` if the metadata is of another network: nobody could load that file.
+    """
+    if metadata.network != spec_of(network):
+        raise ValueError(f"the metadata describes {metadata.network}, the weights are of {spec_of(network)}")
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={METADATA_KEY: metadata.to_json()})
+    write_bytes(path, save(tensors, metadata={METADATA_KEY: metadata.to_json()}))
 
 
 def load_checkpoint(path: str | Path) -> tuple[SegmentationNetwork, ModelMetadata]:
     """Rebuild the network from the file alone, in evaluation mode.
 
-    Raises `UsageError` if the file does not exist and `CheckpointError` if it is truncated, is no checkpoint of
-    ours, or its weights do not fit the network its header names.
+    Raises `UsageError` if the file does not exist and `CheckpointError` if it is truncated, is no checkpoint
+    of ours, or its weights do not fit the network its header names.
     """
     path = Path(path)
     if not path.is_file():
@@ -54,19 +58,44 @@ def load_checkpoint(path: str | Path) -> tuple[SegmentationNetwork, ModelMetadat
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a complete safetensors file ({error})") from error
     if METADATA_KEY not in header:
-        raise CheckpointError(f"{path}: a safetensors file without fleetseg metadata; use one written by fleetseg train")
+        raise CheckpointError(
+            f"{path}: a safetensors file without fleetseg metadata; use one written by fleetseg train"
+        )
     metadata = ModelMetadata.from_json(header[METADATA_KEY], str(path))
-    network = build_from_spec(metadata.network)
+    network = empty_network(metadata.network, str(path))
     fill(network, tensors, str(path))
     return network.eval(), metadata
 
 
+def empty_network(spec: NetworkSpec, source: str) -> SegmentationNetwork:
+    """The network of a file, to be filled: without memory for weights yet and without random numbers drawn.
+
+    So a file that claims a giant network costs nothing before its weights are found missing.
+    `CheckpointError` if there is no such network.
+    """
+    try:
+        with torch.device("meta"):
+            network = build_from_spec(spec)
+    except UsageError as error:
+        raise CheckpointError(f"{source}: describes a network that cannot be built: {error}") from error
+    if network.output_stride != spec.output_stride:
+        raise CheckpointError(
+            f"{source}: gives {spec.name} the output stride {spec.output_stride}; "
+            f"it is {network.output_stride}"
+        )
+    return network
+
+
 def fill(network: SegmentationNetwork, tensors: dict[str, torch.Tensor], source: str) -> None:
-    """Load `tensors`, which must fit exactly; the error names the first key that does not."""
+    """Load `tensors`, which must fit exactly, into an `empty_network`; the first that does not is named."""
     wanted = network.state_dict()
     for key, value in wanted.items():
         if key not in tensors:
             raise CheckpointError(f"{source}: the weight '{key}' of {type(network).__name__} is missing")
+        if tensors[key].is_floating_point() != value.is_floating_point():
+            raise CheckpointError(
+                f"{source}: '{key}' is of type {tensors[key].dtype}; {value.dtype} is needed"
+            )
         if tensors[key].shape != value.shape:
             raise CheckpointError(
                 f"{source}: '{key}' has shape {tuple(tensors[key].shape)}, "
@@ -75,4 +104,5 @@ def fill(network: SegmentationNetwork, tensors: dict[str, torch.Tensor], source:
     extra = sorted(set(tensors) - set(wanted))
     if extra:
         raise CheckpointError(f"{source}: the weight '{extra[0]}' has no place in {type(network).__name__}")
+    network.to_empty(device="cpu")
     network.load_state_dict(tensors)

@@ -67,7 +67,7 @@ def network_cost(name: str, num_classes: int, **options: Any) -> NetworkCost:
 
 
 def multiply_adds(network: SegmentationNetwork, width: int, height: int) -> int:
-    """Multiply-adds of all convolutions for one image; transposed ones without the zeros between their inputs."""
+    """Multiply-adds of all convolutions for an image; of transposed ones without the zeros between inputs."""
     total = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -79,7 +79,7 @@ def multiply_adds(network: SegmentationNetwork, width: int, height: int) -> int:
     network = copy.deepcopy(network).to("meta").eval()
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            module.register_forward_hook(count)  # type: ignore[arg-type]
+            module.register_forward_hook(count)
     with torch.no_grad():
         network(torch.empty(1, network.in_channels, height, width, device="meta"))
     return total
@@ -99,24 +99,35 @@ class _Spread(nn.Module):
         return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
-def receptive_field(network: SegmentationNetwork, width: int = 5120) -> int:
+def receptive_field(network: SegmentationNetwork) -> int:
     """Widest span of image columns with influence on one output pixel.
 
-    Found by the gradient of single output pixels in a linear copy of the network: positive weights, no norms or
-    activations, averages for maxima. Networks treat rows and columns alike, so a strip 8 pixels high suffices.
+    Found by the gradient of single output pixels in a linear copy of the network: positive weights, no norms
+    or activations, averages for maxima. Networks treat rows and columns alike, so a strip 8 pixels high
+    suffices.
     """
     linear = _linear_copy(network)
-    strip = torch.ones(1, network.in_channels, 8, width, dtype=torch.float64, requires_grad=True)
+    width = 4096
+    while (span := _widest_span(linear, width)) is None:
+        width *= 2
+    return span
+
+
+def _widest_span(linear: SegmentationNetwork, width: int) -> int | None:
+    """The widest influence in a strip of that width; None if it may go beyond the strip."""
+    strip = torch.ones(1, linear.in_channels, 8, width, dtype=torch.float64, requires_grad=True)
     output = linear(strip).sum(dim=(0, 1, 2))
-    stride = network.output_stride
     middle = output.shape[0] // 2
-    spans = []
+    widest = 0
     # Within one cell of the coarsest level, output pixels reach differently far.
-    for position in range(middle, middle + 8 // stride):
+    for position in range(middle, middle + 8 // linear.output_stride):
         (gradient,) = torch.autograd.grad(output[position], strip, retain_graph=True)
         columns = torch.nonzero(gradient.sum(dim=(0, 1, 2)))
-        spans.append(int(columns.max() - columns.min()) + 1)
-    return max(spans)
+        first, last = int(columns.min()), int(columns.max())
+        if first == 0 or last == width - 1:
+            return None
+        widest = max(widest, last - first + 1)
+    return widest
 
 
 def _linear_copy(network: SegmentationNetwork) -> SegmentationNetwork:
@@ -131,5 +142,7 @@ def _linear_copy(network: SegmentationNetwork) -> SegmentationNetwork:
                 setattr(parent, name, nn.Identity())
     with torch.no_grad():
         for parameter in linear.parameters():
-            parameter.fill_(1.0 / max(1, parameter[0].numel()))
+            # Not smaller: the product over a deep network's layers must not underflow. Infinity would do no
+            # harm.
+            parameter.fill_(1.0)
     return linear

@@ -1,8 +1,8 @@
 """ENet: a deep neural network architecture for real-time semantic segmentation (arXiv 1606.02147).
 
-Layers follow Table 1; where print and the authors' Torch7 code differ, the code is followed: decoder with ReLU and
-without dropout, no BatchNorm inside an asymmetric pair, biases in the initial, middle and last convolutions, and
-BatchNorm on the decoder's skip.
+Layers follow Table 1; where print and the authors' Torch7 code differ, the code is followed: decoder with
+ReLU and without dropout, no BatchNorm inside an asymmetric pair, biases in the initial, middle and last
+convolutions, and BatchNorm on the decoder's skip.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class DownBottleneck(nn.Module):
 
 
 class UpBottleneck(nn.Module):
-    """Fig. 2(b), up-sampling: transposed middle convolution; the skip is un-pooled with the encoder's places."""
+    """Fig. 2(b), up-sampling: transposed middle convolution; skip un-pooled with the encoder's places."""
 
     def __init__(self, in_channels: int, out_channels: int, act: str = "relu", bias: bool = True) -> None:
         super().__init__()
@@ -117,7 +117,8 @@ class UpBottleneck(nn.Module):
             nn.Conv2d(inner, out_channels, 1, bias=False),
             batch_norm(out_channels),
         )
-        self.skip = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), batch_norm(out_channels))
+        projection = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.skip = nn.Sequential(projection, batch_norm(out_channels))
         self.unpool = MaxUnpool2x2()
         self.act = activation(act, out_channels)
 
@@ -130,9 +131,11 @@ class UpBottleneck(nn.Module):
 def repeated_stage(bias: bool) -> nn.Sequential:
     """Bottlenecks 2.1–2.8, which Table 1 repeats as 3.1–3.8."""
     plan = [(1, False), (2, False), (1, True), (4, False), (1, False), (8, False), (1, True), (16, False)]
-    return nn.Sequential(
-        *(Bottleneck(128, dilation=d, asymmetric=asymmetric, dropout=0.1, bias=bias) for d, asymmetric in plan)
+    blocks = (
+        Bottleneck(128, dilation=dilation, asymmetric=asymmetric, dropout=0.1, bias=bias)
+        for dilation, asymmetric in plan
     )
+    return nn.Sequential(*blocks)
 
 
 class Backbone(nn.Module):

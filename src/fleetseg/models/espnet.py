@@ -1,8 +1,8 @@
 """ESPNet: efficient spatial pyramid of dilated convolutions for semantic segmentation (arXiv 1803.06815).
 
-Section 3 defines the ESP module, Fig. 4 the path ESPNet-A → B → C → ESPNet. Where print and the published code
-differ, the code is followed: hierarchical fusion starts at dilation 2, strided modules use K = 5 in B, C and ESPNet
-(4 in A), and the decoder's first level joins the image-level maps by one 3×3 convolution.
+Section 3 defines the ESP module, Fig. 4 the path ESPNet-A → B → C → ESPNet. Where print and the published
+code differ, the code is followed: hierarchical fusion starts at dilation 2, strided modules use K = 5 in B, C
+and ESPNet (4 in A), and the decoder's first level joins the image-level maps by one 3×3 convolution.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from torch import Tensor, nn
 from fleetseg.models.base import SegmentationNetwork, initialise
 from fleetseg.models.blocks import NormAct, activation, batch_norm
 
+#: Far beyond the paper's 8 and 8; a file of weights that asks for more is broken or hostile.
+MAX_BRANCHES, MAX_DEPTH = 10, 100
+
 
 class ESP(nn.Module):
     """Efficient spatial pyramid (section 3.1, Fig. 1): reduce, split, dilated transform, fusion, merge.
 
-    A 1×1 reduce (strided: 3×3, stride 2) to n = ⌊N/K⌋ maps; K parallel 3×3 branches with dilation 2^k; the sums
-    of hierarchical feature fusion; concatenation, residual where sizes allow it, BatchNorm and activation.
+    A 1×1 reduce (strided: 3×3, stride 2) to n = ⌊N/K⌋ maps; K parallel 3×3 branches with dilation 2^k; the
+    sums of hierarchical feature fusion; concatenation, residual where sizes allow it, BatchNorm and
+    activation.
     """
 
     def __init__(
@@ -35,8 +39,11 @@ class ESP(nn.Module):
         dilated: bool = True,
     ) -> None:
         super().__init__()
-        if out_channels < branches:
-            raise ValueError(f"an ESP module of {out_channels} channels cannot feed {branches} branches")
+        if not 1 <= branches <= min(MAX_BRANCHES, out_channels):
+            limit = min(MAX_BRANCHES, out_channels)
+            raise ValueError(
+                f"an ESP module of {out_channels} channels has 1 to {limit} branches, not {branches}"
+            )
         narrow = out_channels // branches
         first = out_channels - (branches - 1) * narrow
         kernel_size = 3 if stride == 2 else reduce_kernel_size
@@ -83,8 +90,9 @@ def dilated_conv(in_channels: int, out_channels: int, dilation: int) -> nn.Conv2
 def needs_even_channels(x: Tensor) -> bool:
     """Whether the next dilated convolutions would get wrong weight gradients from oneDNN.
 
-    torch 2.13 on CPUs: 3×3, dilation ≥ 2, an odd number of input channels, bf16, channels_last gives gradients off
-    by 80% at dilation 2 and NaN from 4 on, silently. An empty extra channel avoids it and costs nothing measurable.
+    torch 2.13 on CPUs: 3×3, dilation ≥ 2, an odd number of input channels, bf16, channels_last gives
+    gradients off by 80% at dilation 2 and NaN from 4 on, silently. An empty extra channel avoids it and costs
+    nothing measurable.
     """
     if not x.requires_grad or torch.onnx.is_in_onnx_export():
         return False
@@ -95,11 +103,14 @@ class ConvNormAct(nn.Sequential):
     """3×3 convolution with stride 2, BatchNorm, activation: the first layer of every variant."""
 
     def __init__(self, in_channels: int, out_channels: int, act: str = "prelu") -> None:
-        super().__init__(nn.Conv2d(in_channels, out_channels, 3, 2, 1, bias=False), NormAct(out_channels, act))
+        conv = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False)
+        super().__init__(conv, NormAct(out_channels, act))
 
 
 def esp_stack(channels: int, depth: int, branches: int, **options: object) -> nn.Sequential:
     """`depth` residual ESP modules of equal width."""
+    if not 0 <= depth <= MAX_DEPTH:
+        raise ValueError(f"alpha2 and alpha3 are from 0 to {MAX_DEPTH}, not {depth}")
     return nn.Sequential(*(ESP(channels, channels, branches, **options) for _ in range(depth)))  # type: ignore[arg-type]
 
 
@@ -203,12 +214,13 @@ class ESPNetC(SegmentationNetwork):
         initialise(self)
 
     def features(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(N, in, H, W) → level 1 (16, 1/2), joined 1 (16 + in, 1/2), joined 2 (128 + in, 1/4), logits (C, 1/8)."""
+        """(N, in, H, W) → level 1 (16, 1/2), joined 1 (16+in, 1/2) and 2 (128+in, 1/4), logits (C, 1/8)."""
         half = half_size(image)
         level1 = self.level1(image)  # (N, 16, H/2, W/2)
         joined1 = self.join1(torch.cat((level1, half), dim=1))  # (N, 16 + in, H/2, W/2)
         down2 = self.down2(joined1)  # (N, 64, H/4, W/4)
-        joined2 = self.join2(torch.cat((self.level2(down2), down2, half_size(half)), dim=1))  # (N, 128 + in, ...)
+        reinforced2 = torch.cat((self.level2(down2), down2, half_size(half)), dim=1)
+        joined2 = self.join2(reinforced2)  # (N, 128 + in, H/4, W/4)
         down3 = self.down3(joined2)  # (N, 128, H/8, W/8)
         # The order differs from level 2's: the published weights have it so.
         joined3 = self.join3(torch.cat((down3, self.level3(down3)), dim=1))  # (N, 256, H/8, W/8)
@@ -222,8 +234,9 @@ class ESPNetC(SegmentationNetwork):
 class ESPNet(SegmentationNetwork):
     """ESPNet (Fig. 4d): ESPNet-C and a decoder of reduce, up-sample, merge; full-size logits.
 
-    `decoder_channels` is what the last level reads beside the class maps: 16 (level 1's output; the paper's count
-    and the Cityscapes weights) or 16 + in_channels = 19 (joined with the image; the published CamVid weights).
+    `decoder_channels` is what the last level reads beside the class maps: 16 (level 1's output; the paper's
+    count and the Cityscapes weights) or 16 + in_channels = 19 (joined with the image; the published CamVid
+    weights).
     """
 
     def __init__(

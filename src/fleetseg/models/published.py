@@ -1,38 +1,67 @@
 """Reading the ESPNet weights that the paper's authors published (sacmehta/ESPNet, `.pth` files).
 
-Key layouts, preprocessing and class order are facts about those files; spec/architectures.md section 2 lists them.
+Key layouts, preprocessing and class order are facts about those files; spec/architectures.md section 2 lists
+them.
 """
 
 from __future__ import annotations
 
-import pickle
 import re
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from fleetseg.errors import CheckpointError, UsageError
 from fleetseg.labels import CAMVID_11, CITYSCAPES_19, LabelSet
-from fleetseg.metadata import ModelMetadata, Normalisation
-from fleetseg.models._registry import build_network
+from fleetseg.metadata import ModelMetadata, NetworkSpec, Normalisation
 from fleetseg.models.base import SegmentationNetwork
-from fleetseg.models.checkpoint import fill, spec_of
+from fleetseg.models.checkpoint import empty_network, fill
 
-CITYSCAPES_NORMALISATION = Normalisation(
-    order="bgr",
-    mean=(72.3923111, 82.90893555, 73.15840149),
-    std=(45.3192215, 46.15289307, 44.91483307),
-    scale=1 / 255,
-)
-CAMVID_NORMALISATION = Normalisation(
-    order="bgr",
-    mean=(110.33102643, 108.40886315, 105.03319369),
-    std=(72.12571015, 72.69074534, 69.90434816),
-    scale=1 / 255,
-)
 
-#: Our names → the authors', in the order they are tried; a strided module has BN and activation one level higher.
+@dataclass(frozen=True)
+class TrainingData:
+    """What a published network was trained on."""
+
+    labels: LabelSet
+    normalisation: Normalisation
+    #: (width, height) of the images.
+    size: tuple[int, int]
+
+
+def _with_unlabelled(labels: LabelSet, name: str) -> LabelSet:
+    return LabelSet((*labels.names, name), (*labels.palette, (0, 0, 0)))
+
+
+#: Class count → data; the last class is "unlabelled".
+_DATA = {
+    12: TrainingData(
+        _with_unlabelled(CAMVID_11, "Unlabelled"),
+        Normalisation(
+            order="bgr",
+            mean=(110.33102643, 108.40886315, 105.03319369),
+            std=(72.12571015, 72.69074534, 69.90434816),
+            scale=1 / 255,
+        ),
+        (480, 360),
+    ),
+    20: TrainingData(
+        _with_unlabelled(CITYSCAPES_19, "unlabelled"),
+        Normalisation(
+            order="bgr",
+            mean=(72.3923111, 82.90893555, 73.15840149),
+            std=(45.3192215, 46.15289307, 44.91483307),
+            scale=1 / 255,
+        ),
+        (1024, 512),
+    ),
+}
+
+#: Our names → the authors', in the order they are tried; a strided module has BN and activation one level
+#: higher.
 _RULES = (
     (r"^level1\.0\.", "level1.conv."),
     (r"^level1\.1\.0\.", "level1.bn."),
@@ -80,52 +109,80 @@ def _residual_act(key: str) -> str:
 
 
 def read_pickle(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a `.pth` file, loaded with ``weights_only=True`` so that a hostile file cannot run code."""
+    """The tensors of a `.pth` file, read with ``weights_only=True`` so that a hostile one cannot run code."""
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"{path}: no such checkpoint file")
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: cannot be read as a file of weights alone ({reason[:160]})") from error
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise CheckpointError(f"{path}: holds no table of weights; expected one of the published ESPNet checkpoints")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a broken or hostile file makes the unpickler raise
+        raise CheckpointError(f"{path}: {_why_unreadable(error)}") from error
+    if not isinstance(tensors, dict) or not all(map(_is_weight, tensors.values())):
+        raise CheckpointError(
+            f"{path}: holds no table of weights; expected one of the published ESPNet checkpoints"
+        )
     return {str(key): value for key, value in tensors.items()}
+
+
+def _is_weight(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout is torch.strided and value.device.type == "cpu"
+
+
+def _why_unreadable(error: Exception) -> str:
+    foreign = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+    if foreign:
+        return f"holds {foreign[1]} besides weights; a file that could run code is never loaded"
+    return "is no complete file of PyTorch weights (truncated, damaged or of another kind)"
 
 
 def load_published(path: str | Path) -> tuple[SegmentationNetwork, ModelMetadata]:
     """Build ESPNet or ESPNet-C from a published checkpoint, in evaluation mode, with its own normalisation.
 
-    Encoder or full network, depths, class count and decoder input are read off the shapes. 12 classes: CamVid's 11
-    and "Unlabelled"; 20: Cityscapes' 19 and "unlabelled".
+    Encoder or full network, depths, class count and decoder input are read off the shapes. 12 classes:
+    CamVid's 11 and "Unlabelled"; 20: Cityscapes' 19 and "unlabelled".
     """
+    source = str(path)
     tensors = read_pickle(path)
-    network = _matching_network(tensors, str(path))
-    ours = {
-        key: tensors[published_key(key)]
-        for key in network.state_dict()
-        if not key.endswith("num_batches_tracked") and published_key(key) in tensors
-    }
-    counters = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
-    fill(network, {**ours, **counters}, str(path))
-    unused = set(tensors) - {published_key(key) for key in ours}
-    if unused:
-        raise CheckpointError(f"{path}: the weight '{sorted(unused)[0]}' has no place in {type(network).__name__}")
-    labels, normalisation = _data_of(network.num_classes, str(path))
+    spec = _described_network(tensors, source)
+    data = _DATA[spec.num_classes]
+    network = empty_network(spec, source)
+    fill(network, _renamed(tensors, network, source), source)
     metadata = ModelMetadata(
         name=Path(path).stem,
-        network=spec_of(network),
-        classes=labels.names,
-        palette=labels.palette,
-        normalisation=normalisation,
+        network=spec,
+        classes=data.labels.names,
+        palette=data.labels.palette,
+        normalisation=data.normalisation,
+        train_size=data.size,
         licence="MIT (sacmehta/ESPNet)",
         provenance={"source": "published ESPNet weights", "unlabelled_class": network.num_classes - 1},
     )
     return network.eval(), metadata
 
 
-def _matching_network(tensors: dict[str, Tensor], source: str) -> SegmentationNetwork:
+def _renamed(tensors: dict[str, Tensor], network: SegmentationNetwork, source: str) -> dict[str, Tensor]:
+    """The published weights under our names; the step counters, which they lack, are zero."""
+    ours = {}
+    unused = set(tensors)
+    for key in network.state_dict():
+        if key.endswith("num_batches_tracked"):
+            ours[key] = torch.zeros((), dtype=torch.int64)
+            continue
+        theirs = published_key(key)
+        if theirs not in tensors:
+            raise CheckpointError(f"{source}: the weight '{theirs}' of {type(network).__name__} is missing")
+        ours[key] = tensors[theirs]
+        unused.discard(theirs)
+    if unused:
+        raise CheckpointError(
+            f"{source}: the weight '{min(unused)}' has no place in {type(network).__name__}"
+        )
+    return ours
+
+
+def _described_network(tensors: dict[str, Tensor], source: str) -> NetworkSpec:
     full = "encoder.level1.conv.weight" in tensors
     prefix = "encoder." if full else ""
     classifier = tensors.get(f"{prefix}classifier.conv.weight")
@@ -137,22 +194,23 @@ def _matching_network(tensors: dict[str, Tensor], source: str) -> SegmentationNe
     classes = int(classifier.shape[0])
     options = {f"alpha{level}": _depth(tensors, f"{prefix}level{level}.") for level in (2, 3)}
     if not full:
-        return build_network("espnet-c", classes, **options)
+        return _spec("espnet-c", classes, options, source)
     merge = tensors.get("conv.conv.weight")
     if merge is None or merge.ndim != 4:
         raise CheckpointError(f"{source}: the weight 'conv.conv.weight' of ESPNet's decoder is missing")
-    return build_network("espnet", classes, **options, decoder_channels=int(merge.shape[1]) - classes)
+    options["decoder_channels"] = int(merge.shape[1]) - classes
+    return _spec("espnet", classes, options, source)
+
+
+def _spec(name: str, classes: int, options: dict[str, int], source: str) -> NetworkSpec:
+    if classes not in _DATA:
+        raise CheckpointError(
+            f"{source}: has {classes} classes; published weights have 12 (CamVid) or 20 (Cityscapes)"
+        )
+    stride: Literal[1, 8] = 8 if name == "espnet-c" else 1
+    return NetworkSpec(name=name, num_classes=classes, options=options, output_stride=stride)
 
 
 def _depth(tensors: dict[str, Tensor], prefix: str) -> int:
-    numbers = {int(key[len(prefix) :].split(".")[0]) for key in tensors if re.match(re.escape(prefix) + r"\d+\.", key)}
-    return len(numbers)
-
-
-def _data_of(classes: int, source: str) -> tuple[LabelSet, Normalisation]:
-    black = ((0, 0, 0),)
-    if classes == 12:
-        return LabelSet((*CAMVID_11.names, "Unlabelled"), CAMVID_11.palette + black), CAMVID_NORMALISATION
-    if classes == 20:
-        return LabelSet((*CITYSCAPES_19.names, "unlabelled"), CITYSCAPES_19.palette + black), CITYSCAPES_NORMALISATION
-    raise CheckpointError(f"{source}: has {classes} classes; published weights have 12 (CamVid) or 20 (Cityscapes)")
+    modules = (re.match(re.escape(prefix) + r"\d+\.", key) for key in tensors)
+    return len({module[0] for module in modules if module})
