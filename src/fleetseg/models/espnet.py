@@ -47,6 +47,7 @@ class ESP(nn.Module):
         narrow = out_channels // branches
         first = out_channels - (branches - 1) * narrow
         kernel_size = 3 if stride == 2 else reduce_kernel_size
+        self.narrow, self.stride = narrow, stride
         self.residual = residual and stride == 1 and in_channels == out_channels
         self.reduce = nn.Conv2d(in_channels, narrow, kernel_size, stride, kernel_size // 2, bias=False)
         self.branches = nn.ModuleList(
@@ -57,9 +58,8 @@ class ESP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) → (N, out, H/stride, W/stride)."""
-        reduced = self.reduce(x)
-        if needs_even_channels(reduced):
-            reduced = F.pad(reduced, (0, 0, 0, 0, 0, 1))
+        extra = gradient_safe_padding(x, self.narrow)
+        reduced = F.conv2d(x, padded(self.reduce.weight, extra, dim=0), None, self.stride, self.reduce.padding)
         outputs = [branch(reduced) for branch in self.branches]
         # Hierarchical feature fusion: the running sum starts at the second branch (dilation 2).
         for k in range(2, len(outputs)):
@@ -71,32 +71,39 @@ class ESP(nn.Module):
         return result
 
 
-class EvenChannelConv2d(nn.Conv2d):
-    """A convolution that also takes one more, empty, input channel than it has weights for."""
+class PaddableConv2d(nn.Conv2d):
+    """A convolution that also takes an input with further, empty, channels at its end."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in or in + 1, H, W) → (N, out, H, W)."""
-        weight = self.weight
-        if x.shape[1] == self.in_channels + 1:
-            weight = F.pad(weight, (0, 0, 0, 0, 0, 1))
+        """(N, in + any, H, W) → (N, out, H, W)."""
+        weight = padded(self.weight, x.shape[1] - self.in_channels, dim=1)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 def dilated_conv(in_channels: int, out_channels: int, dilation: int) -> nn.Conv2d:
     """A bias-free 3×3 convolution that keeps the size."""
-    return EvenChannelConv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False)
+    return PaddableConv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False)
 
 
-def needs_even_channels(x: Tensor) -> bool:
-    """Whether the next dilated convolutions would get wrong weight gradients from oneDNN.
+def padded(weight: Tensor, extra: int, dim: int) -> Tensor:
+    """A convolution's weight with `extra` zero output (dim 0) or input (dim 1) channels at the end."""
+    if extra == 0:
+        return weight
+    ends = (0, 0, 0, 0, 0, extra) if dim == 1 else (0, 0, 0, 0, 0, 0, 0, extra)
+    return F.pad(weight, ends)
 
-    torch 2.13 on CPUs: 3×3, dilation ≥ 2, an odd number of input channels, bf16, channels_last gives
-    gradients off by 80% at dilation 2 and NaN from 4 on, silently. An empty extra channel avoids it and costs
-    nothing measurable.
+
+def gradient_safe_padding(x: Tensor, channels: int) -> int:
+    """How many empty channels keep oneDNN's dilated convolutions right when `x` is reduced to `channels`.
+
+    torch 2.13 on CPUs with AVX-512: 3×3, dilation ≥ 2, bf16, channels_last, and more than 16 input channels that
+    are no multiple of 16 (ESPNet's 25) give weight gradients that are silently wrong (relative error 0.8, NaN) or
+    write outside their memory (docs/log.md). 32 channels, seven of them empty, are right.
     """
-    if not x.requires_grad or torch.onnx.is_in_onnx_export():
-        return False
-    return x.shape[1] % 2 == 1 and x.dtype == torch.bfloat16 and x.device.type == "cpu"
+    if channels <= 16 or channels % 16 == 0 or not torch.is_grad_enabled() or x.device.type != "cpu":
+        return 0
+    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return -channels % 16 if autocast or x.dtype == torch.bfloat16 else 0
 
 
 class ConvNormAct(nn.Sequential):
