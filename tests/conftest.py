@@ -44,9 +44,7 @@ def colour_graph(stride: int) -> onnx.ModelProto:
 def write_colour_onnx(tmp_path: Path) -> WriteOnnx:
     """Writes the colour network under a name, with metadata (None: without any) and an output stride."""
 
-    def write(
-        name: str = "colours.onnx", metadata: ModelMetadata | None = COLOUR_METADATA, stride: int = 1
-    ) -> Path:
+    def write(name: str = "colours.onnx", metadata: ModelMetadata | None = COLOUR_METADATA, stride: int = 1) -> Path:
         model = colour_graph(stride)
         if metadata is not None:
             spec = metadata.network.model_copy(update={"output_stride": stride})

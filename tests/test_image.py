@@ -135,9 +135,7 @@ def test_exif_orientation(tmp_path: Path, name: str, orientation: int) -> None:
     stored = np.ascontiguousarray(STORED[orientation](smooth()))
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    options: dict[str, Any] = {"a.webp": {"lossless": True}, "a.jpg": {"quality": 95, "subsampling": 0}}.get(
-        name, {}
-    )
+    options: dict[str, Any] = {"a.webp": {"lossless": True}, "a.jpg": {"quality": 95, "subsampling": 0}}.get(name, {})
     Image.fromarray(stored).save(tmp_path / name, exif=exif, **options)
     image = read_image(tmp_path / name)
     assert image.shape == smooth().shape
@@ -220,20 +218,13 @@ def png_claiming(width: int, height: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b""))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 def test_decompression_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(png_claiming(2_000_000, 1_000_000))
-    with pytest.raises(
-        ImageError, match=r"2000000×1000000 is 2,000,000,000,000 pixels, .* allows [\d,]+; make"
-    ):
+    with pytest.raises(ImageError, match=r"2000000×1000000 is 2,000,000,000,000 pixels, .* allows [\d,]+; make"):
         read_image(path)
 
 
@@ -247,9 +238,7 @@ def test_limit_follows_the_free_memory(tmp_path: Path, monkeypatch: pytest.Monke
         read_image(tmp_path / "a.png")
 
 
-def test_pillows_own_limit_neither_stops_us_nor_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pillows_own_limit_neither_stops_us_nor_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(smooth()).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     assert read_image(tmp_path / "a.png").shape == (24, 36, 3)
@@ -282,9 +271,7 @@ def test_resize_mask_invents_no_classes_and_does_not_shift() -> None:
 @pytest.mark.parametrize("size", [(72, 56), (100, 33), (9, 7), (5, 4)])
 def test_resize_logits_is_torchs_bilinear(size: tuple[int, int]) -> None:
     logits = np.random.default_rng(3).normal(size=(5, 7, 9)).astype(np.float32)
-    expected = F.interpolate(
-        torch.from_numpy(logits)[None], size=size[::-1], mode="bilinear", align_corners=False
-    )
+    expected = F.interpolate(torch.from_numpy(logits)[None], size=size[::-1], mode="bilinear", align_corners=False)
     np.testing.assert_allclose(resize_logits(logits, size), expected[0].numpy(), atol=1e-5)
 
 

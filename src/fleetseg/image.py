@@ -60,8 +60,8 @@ _FORMATS = (
 )
 
 #: Memory that a pixel takes at most between an image file and its mask and overlay (bytes): the decoded file,
-#: the RGB copy, two float32 planes of logits, mask, confidence, overlay.
-BYTES_PER_PIXEL = 32
+#: the RGB copy, float32 planes of logits, mask, confidence, overlay. Measured at 4000×3000: 30.
+BYTES_PER_PIXEL = 36
 
 _pillow_lock = threading.Lock()
 

@@ -57,9 +57,7 @@ def test_help_of_each_command_says_how_to_call_it(command: str, capsys: pytest.C
         (["predict", "m", "i"], "Missing option '--out'"),
     ],
 )
-def test_wrong_calls_name_the_help(
-    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_calls_name_the_help(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     shown = capsys.readouterr()
     assert shown.out == ""

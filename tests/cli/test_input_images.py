@@ -81,11 +81,7 @@ def test_upper_and_lower_case_are_told_apart() -> None:
 def test_no_mask_takes_the_name_of_an_overlay() -> None:
     touch("in/a.png", "in/a_overlay.png", "in/a_confidence.jpg")
     images = find_images(["in"], Path("out"))
-    results = [
-        str(image.result(suffix))
-        for image in images
-        for suffix in (".png", "_overlay.png", "_confidence.png")
-    ]
+    results = [str(image.result(suffix)) for image in images for suffix in (".png", "_overlay.png", "_confidence.png")]
     assert len(set(results)) == 9
 
 
@@ -101,9 +97,7 @@ def test_results_of_an_earlier_run_are_not_inputs() -> None:
 
 def test_inputs_are_never_replaced() -> None:
     touch("in/a.png", "in/b.jpg")
-    with pytest.raises(
-        UsageError, match=r"^--out in: would replace the input in/a\.png; use another folder$"
-    ):
+    with pytest.raises(UsageError, match=r"^--out in: would replace the input in/a\.png; use another folder$"):
         find_images(["in"], Path("in"))
     assert found("in/b.jpg", out="in") == {"in/b.jpg": "in/b.png"}
 

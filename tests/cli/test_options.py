@@ -16,9 +16,7 @@ def test_sizes(text: str) -> None:
     assert parse_size(text) == (480, 360)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "480", "480x", "x360", "0x360", "480x0", "-1x5", "4.5x3", "480x360x3", "big"]
-)
+@pytest.mark.parametrize("text", ["", "480", "480x", "x360", "0x360", "480x0", "-1x5", "4.5x3", "480x360x3", "big"])
 def test_texts_that_are_no_sizes(text: str) -> None:
     with pytest.raises(UsageError, match="WIDTHxHEIGHT in pixels is needed, such as 480x360"):
         parse_size(text)

@@ -107,9 +107,7 @@ def test_json_overlay_and_confidence(colour_onnx: Path, capsys: pytest.CaptureFi
     assert shown.err == "", "the image has the training size, so there is nothing to say"
     (result,) = json.loads(shown.out)
     assert result.pop("latency_ms") > 0
-    assert result.pop("shares") == pytest.approx(
-        {"red": 10 / 32, "green": 11 / 32, "blue": 11 / 32}, abs=1e-6
-    )
+    assert result.pop("shares") == pytest.approx({"red": 10 / 32, "green": 11 / 32, "blue": 11 / 32}, abs=1e-6)
     assert result == {
         "input": "in/sub/a.png",
         "mask": "o/sub/a.png",
@@ -146,9 +144,7 @@ def test_default_size_follows_the_training_size_and_says_so(
 
 
 @pytest.mark.parametrize(("size", "seen"), [("native", [320, 240]), ("100x50", [100, 50])])
-def test_size_option(
-    colour_onnx: Path, size: str, seen: list[int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_size_option(colour_onnx: Path, size: str, seen: list[int], capsys: pytest.CaptureFixture[str]) -> None:
     save("a.png", thirds(320, 240))
     assert main(["predict", str(colour_onnx), "a.png", "--out", "o", "--json", "--size", size]) == 0
     shown = capsys.readouterr()
@@ -169,9 +165,7 @@ def test_table_over_several_images(colour_onnx: Path, capsys: pytest.CaptureFixt
     assert lines[-1].startswith("2 images, median ")
 
 
-def test_broken_image_is_named_and_the_others_finish(
-    colour_onnx: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_broken_image_is_named_and_the_others_finish(colour_onnx: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save("in/a.jpg", thirds())
     save("in/c.png", thirds())
     content = Path("in/a.jpg").read_bytes()
@@ -185,6 +179,23 @@ def test_broken_image_is_named_and_the_others_finish(
     assert first.startswith("fleetseg: in/b.jpg: is broken")
     assert second.startswith("fleetseg: in/d.png: is broken or no PNG")
     assert last == "fleetseg: 2 of 4 images could not be segmented"
+
+
+def test_memory_that_runs_out_at_one_image(
+    colour_onnx: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save("a.png", thirds())
+    save("b.png", thirds())
+
+    def blend(image: Picture, *_: object) -> Picture:
+        if Path("o/b.png").exists():
+            raise MemoryError
+        return image
+
+    monkeypatch.setattr(image_module, "overlay", blend)
+    assert main(["predict", str(colour_onnx), "a.png", "b.png", "--out", "o", "--overlay"]) == 1
+    assert "fleetseg: b.png: needs more memory than is free\n" in capsys.readouterr().err
+    assert Path("o/a_overlay.png").exists()
 
 
 def test_only_broken_images(colour_onnx: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,10 +225,7 @@ def test_network_size_too_large_for_the_memory_names_the_image(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model, "available_memory", lambda: 0)
         assert main(["predict", str(colour_onnx), "a.png", "--out", "o"]) == 1
-    assert (
-        "fleetseg: a.png: 32×24 is 768 pixels, but the free memory lets the network see 0"
-        in capsys.readouterr().err
-    )
+    assert "fleetseg: a.png: 32×24 is 768 pixels, but the free memory lets the network see 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -48,16 +48,12 @@ def test_stride_8_is_enlarged_to_the_padded_size_and_cropped(size: tuple[int, in
     width, height = size
     logits = np.random.default_rng(4).normal(size=(4, -(-height // 8), -(-width // 8))).astype(np.float32)
     planes = np.stack(list(enlarged_planes(logits, 8, size, size)))
-    padded = F.interpolate(
-        torch.from_numpy(logits)[None], scale_factor=8, mode="bilinear", align_corners=False
-    )
+    padded = F.interpolate(torch.from_numpy(logits)[None], scale_factor=8, mode="bilinear", align_corners=False)
     np.testing.assert_allclose(planes, padded[0, :, :height, :width].numpy(), atol=1e-5)
 
 
 def test_what_the_network_saw_is_brought_back_to_the_images_size() -> None:
     logits = np.random.default_rng(5).normal(size=(3, 12, 16)).astype(np.float32)
     planes = np.stack(list(enlarged_planes(logits, 1, (16, 12), (50, 31))))
-    expected = F.interpolate(
-        torch.from_numpy(logits)[None], size=(31, 50), mode="bilinear", align_corners=False
-    )
+    expected = F.interpolate(torch.from_numpy(logits)[None], size=(31, 50), mode="bilinear", align_corners=False)
     np.testing.assert_allclose(planes, expected[0].numpy(), atol=1e-5)

@@ -69,9 +69,7 @@ def test_every_packaged_network_loads() -> None:
 
 
 def test_unknown_name_offers_the_nearest(packaged: Path) -> None:
-    with pytest.raises(
-        UnknownNameError, match="no packaged model 'street-colour'; did you mean street-colours"
-    ):
+    with pytest.raises(UnknownNameError, match="no packaged model 'street-colour'; did you mean street-colours"):
         fleetseg.load("street-colour")
 
 
@@ -105,9 +103,7 @@ def test_folder_that_is_no_run(tmp_path: Path) -> None:
 
 def test_file_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "weights.h5").touch()
-    with pytest.raises(
-        UsageError, match=r"weights\.h5: is no file of weights by its name; \.onnx, \.safetensors"
-    ):
+    with pytest.raises(UsageError, match=r"weights\.h5: is no file of weights by its name; \.onnx, \.safetensors"):
         fleetseg.load(tmp_path / "weights.h5")
 
 
@@ -128,9 +124,7 @@ def test_thread_count_must_be_positive(colour_onnx: Path, checkpoint: Path) -> N
 
 def test_onnx_of_somebody_else(write_colour_onnx: Callable[..., Path]) -> None:
     path = write_colour_onnx(metadata=None)
-    with pytest.raises(
-        CheckpointError, match=f"{path}: has no fleetseg metadata .* use an ONNX file that fleetseg"
-    ):
+    with pytest.raises(CheckpointError, match=f"{path}: has no fleetseg metadata .* use an ONNX file that fleetseg"):
         fleetseg.load(path)
 
 
@@ -165,9 +159,7 @@ def test_truncated_onnx(colour_onnx: Path) -> None:
         fleetseg.load(colour_onnx)
 
 
-def test_onnx_cannot_pull_in_other_files(
-    colour_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_onnx_cannot_pull_in_other_files(colour_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "secret.bin").write_bytes(bytes(36))
     monkeypatch.chdir(tmp_path)
     model = onnx.load(colour_onnx)
@@ -192,9 +184,7 @@ def test_without_torch_the_sentence_is_the_install_line(
     monkeypatch.setitem(sys.modules, "torch", None)
     for name in (checkpoint, checkpoint.with_name("a.pth")):
         name.touch()
-        with pytest.raises(
-            MissingExtraError, match=r"running a PyTorch checkpoint .*pip install 'fleetseg\[train\]'"
-        ):
+        with pytest.raises(MissingExtraError, match=r"running a PyTorch checkpoint .*pip install 'fleetseg\[train\]'"):
             fleetseg.load(name)
     assert fleetseg.load(colour_onnx)(noise).shape == (21, 37)
 

@@ -54,9 +54,7 @@ def test_views_are_images_too(model: Model, noise: Picture) -> None:
     np.testing.assert_array_equal(model(flipped), np.ascontiguousarray(flipped).argmax(axis=2))
 
 
-def test_normalisation_of_the_metadata_is_applied(
-    write_colour_onnx: Callable[..., Path], noise: Picture
-) -> None:
+def test_normalisation_of_the_metadata_is_applied(write_colour_onnx: Callable[..., Path], noise: Picture) -> None:
     normalisation = Normalisation(order="bgr", mean=(1, 2, 3), std=(2, 4, 5), scale=0.5)
     metadata = fleetseg.load(write_colour_onnx()).metadata.model_copy(update={"normalisation": normalisation})
     model = fleetseg.load(write_colour_onnx("bgr.onnx", metadata))
@@ -117,9 +115,7 @@ def test_more_than_the_free_memory_is_refused_before_running(
     model: Model, noise: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "available_memory", lambda: 100 * module.bytes_per_pixel(model.metadata))
-    with pytest.raises(
-        ImageError, match=r"37×21 is 777 pixels, but .* lets the network see 100; use a smaller size"
-    ):
+    with pytest.raises(ImageError, match=r"37×21 is 777 pixels, but .* lets the network see 100; use a smaller size"):
         model(noise)
     assert model.predict(noise, size=(10, 10)).shape == (21, 37)
 
@@ -145,9 +141,7 @@ def test_engine_out_of_memory_is_one_sentence(model: Model, noise: Picture) -> N
 
 def test_metadata_that_does_not_fit_the_graph(model: Model, noise: Picture) -> None:
     engine = FakeEngine(np.zeros((1, 2, 21, 37), np.float32))
-    with pytest.raises(
-        CheckpointError, match=r"^x\.onnx: .*\(2, 21, 37\) where its metadata promises \(3, 21, 37\)"
-    ):
+    with pytest.raises(CheckpointError, match=r"^x\.onnx: .*\(2, 21, 37\) where its metadata promises \(3, 21, 37\)"):
         Model(engine, model.metadata, "x.onnx")(noise)
 
 

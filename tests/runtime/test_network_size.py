@@ -20,9 +20,7 @@ from fleetseg.runtime.network_size import training_like_size
         ((5000, 1), (29392, 8)),
     ],
 )
-def test_pixels_of_the_training_size_in_the_images_proportions(
-    own: tuple[int, int], expected: tuple[int, int]
-) -> None:
+def test_pixels_of_the_training_size_in_the_images_proportions(own: tuple[int, int], expected: tuple[int, int]) -> None:
     assert training_like_size(own, (480, 360)) == expected
 
 

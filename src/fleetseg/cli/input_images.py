@@ -47,9 +47,7 @@ def find_images(arguments: Sequence[str], out: Path) -> list[InputImage]:
     for image in images:
         replaced = next((s for s in RESULT_SUFFIXES if image.result(s).resolve() in found), None)
         if replaced is not None:
-            raise UsageError(
-                f"--out {out}: would replace the input {image.result(replaced)}; use another folder"
-            )
+            raise UsageError(f"--out {out}: would replace the input {image.result(replaced)}; use another folder")
     return images
 
 
@@ -72,9 +70,7 @@ def _in_folder(folder: Path, out: Path, prefix: PurePath) -> Iterator[tuple[Path
     below_out = out.resolve() if out.resolve() != folder.resolve() else None
     empty = True
     for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(
-            f for f in folders if not f.startswith(".") and Path(parent, f).resolve() != below_out
-        )
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and Path(parent, f).resolve() != below_out)
         for name in sorted(names):
             path = Path(parent, name)
             # Names with a dot in front are other programs' notes (macOS) or unfinished files.
@@ -82,9 +78,7 @@ def _in_folder(folder: Path, out: Path, prefix: PurePath) -> Iterator[tuple[Path
                 empty = False
                 yield path, prefix / path.relative_to(folder).with_suffix("")
     if empty:
-        raise UsageError(
-            f"{folder}: there are no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})"
-        )
+        raise UsageError(f"{folder}: there are no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
 
 
 def _matching(pattern: str) -> Iterator[tuple[Path, PurePath]]:

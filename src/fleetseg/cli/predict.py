@@ -42,15 +42,9 @@ def register(app: typer.Typer) -> None:
 
 def predict(
     model: ModelArgument,
-    inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Images, folders or quoted patterns.")
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder for the results; made if missing.")
-    ],
-    overlay: Annotated[
-        bool, typer.Option("--overlay", help="Also write the classes over the image.")
-    ] = False,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders or quoted patterns.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results; made if missing.")],
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write the classes over the image.")] = False,
     confidence: Annotated[
         bool, typer.Option("--confidence", help="Also write how sure the network is: grey, 255 for certain.")
     ] = False,
@@ -140,8 +134,8 @@ def _segment_all(
     for image in track(images, "Segmenting"):
         try:
             result = _segment(model, image, choose_size, overlay, confidence)
-        except ImageError as error:
-            complain(str(error))
+        except (ImageError, MemoryError) as error:
+            complain(str(error) or f"{image.path}: needs more memory than is free")
             failed += 1
             continue
         results.append(result)
@@ -160,9 +154,7 @@ def _size_note(model: Model, result: Result) -> str:
     )
 
 
-def _segment(
-    model: Model, image: InputImage, choose_size: SizeRule, overlay: bool, confidence: bool
-) -> Result:
+def _segment(model: Model, image: InputImage, choose_size: SizeRule, overlay: bool, confidence: bool) -> Result:
     import numpy as np
 
     from fleetseg.image import overlay as blend

@@ -52,11 +52,16 @@ def best_class_and_confidence(planes: Iterator[Plane]) -> tuple[npt.NDArray[np.u
     for class_id, plane in enumerate(planes, start=1):
         better = plane > largest
         _mark(mask, better, class_id)
-        # One of the two exponents is zero: either the sum is rescaled or the new term is below 1.
-        step = np.exp(-np.abs(plane - largest))
-        total = np.where(better, total * step + 1, total + step)
+        # One of the two exponents is zero: either the sum is rescaled or the new term is below 1. In place,
+        # because a large image has no room for intermediate results.
+        step = plane - largest
+        np.exp(np.negative(np.abs(step, out=step), out=step), out=step)
+        rescaled = total * step
+        rescaled += 1
+        total += step
+        np.copyto(total, rescaled, where=better)
         np.maximum(largest, plane, out=largest)
-    return mask, np.reciprocal(total)
+    return mask, np.reciprocal(total, out=total)
 
 
 def _mark(mask: npt.NDArray[np.uint8], where: npt.NDArray[np.bool_], class_id: int) -> None:

@@ -44,9 +44,7 @@ def packaged_models() -> tuple[str, ...]:
     folder = _weights()
     if not folder.is_dir():
         return ()
-    return tuple(
-        sorted(item.name.removesuffix(".onnx") for item in folder.iterdir() if item.name.endswith(".onnx"))
-    )
+    return tuple(sorted(item.name.removesuffix(".onnx") for item in folder.iterdir() if item.name.endswith(".onnx")))
 
 
 def _weights() -> Traversable:

@@ -37,9 +37,7 @@ class Model:
         self._engine = engine
         channels, means = metadata.network.in_channels, len(metadata.normalisation.mean)
         if means != channels:
-            raise CheckpointError(
-                f"{self.source}: normalises {means} channels but the network has {channels}"
-            )
+            raise CheckpointError(f"{self.source}: normalises {means} channels but the network has {channels}")
 
     @property
     def engine(self) -> str:
@@ -88,9 +86,7 @@ class Model:
         try:
             logits: Plane = self._engine.run(self.metadata.normalisation.apply(image))[0]
         except MemoryError:
-            raise ImageError(
-                f"{width}×{height} pixels need more memory than is free; use a smaller size"
-            ) from None
+            raise ImageError(f"{width}×{height} pixels need more memory than is free; use a smaller size") from None
         stride = self.metadata.network.output_stride
         expected = (len(self.classes), -(-height // stride), -(-width // stride))
         if logits.shape != expected:

@@ -35,9 +35,7 @@ class OnnxEngine:
         except Exception as error:  # ONNX Runtime's own exceptions share no public base class
             if _is_out_of_memory(error):
                 raise MemoryError from error
-            raise FleetsegError(
-                f"{self._source}: ONNX Runtime failed on {batch.shape} ({_line(error)})"
-            ) from error
+            raise FleetsegError(f"{self._source}: ONNX Runtime failed on {batch.shape} ({_line(error)})") from error
         return np.asarray(logits, np.float32)
 
 
@@ -66,7 +64,7 @@ def _session(content: bytes, source: str, threads: int) -> Any:
     # Always explicit: left to itself, ONNX Runtime pins threads to processors a container may not have.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # A hostile graph may name other files as its weights; ours never do, so there is no folder to find them in.
+    # A hostile graph may name other files as its weights; ours never do, so there is no folder to find any.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.log_severity_level = 4  # failures arrive as exceptions; their copies on stderr help nobody
     try:
@@ -88,9 +86,7 @@ def _metadata(session: Any, source: str) -> ModelMetadata:
 def _only_input(session: Any, source: str) -> str:
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or len(session.get_outputs()) != 1:
-        raise CheckpointError(
-            f"{source}: one image input (N, C, H, W) and one output are needed; it has others"
-        )
+        raise CheckpointError(f"{source}: one image input (N, C, H, W) and one output are needed; it has others")
     return str(inputs[0].name)
 
 
