@@ -13,6 +13,9 @@ from fleetseg.labels import IGNORE_INDEX
 #: Fills what a crop shows beyond the image: about the mean colour, so that it normalises to about zero.
 BORDER_COLOUR = (124, 116, 104)
 
+#: Below this scale several pixels of the image make one of the result.
+AVERAGE_BELOW = 0.8
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -32,7 +35,7 @@ class Augmentation:
     def __call__(
         self, image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """(H, W, 3) and (H, W) of any size → (height, width, 3) and (height, width), all randomness from `rng`."""
+        """(H, W, 3) and (H, W) of any size → the same of `size`; all randomness is drawn from `rng`."""
         scale = float(np.exp(rng.uniform(*np.log(self.scale))))
         image, mask = scaled_crop(image, mask, self.size, scale, rng)
         if rng.random() < self.flip:
@@ -49,7 +52,7 @@ def scaled_crop(
     scale: float,
     rng: np.random.Generator,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Scale by `scale` and cut a random window of `size` (W, H), as one affine warp so that only it is computed.
+    """Scale by `scale` and cut a random window of `size` (W, H); an affine warp computes the window alone.
 
     Beyond the image: the border colour and unlabelled.
     """
@@ -63,21 +66,28 @@ def scaled_crop(
         left, top = round(left), round(top)  # whole pixels: no interpolation, labels and image stay exact
     offset = scale / 2 - 0.5
     matrix = np.array([[scale, 0, offset - left], [0, scale, offset - top]], np.float64)
-    if scale < 0.8:
+    source, source_matrix = image, matrix
+    if scale < AVERAGE_BELOW and min(image.shape[:2]) * scale >= 1:
         # A linear warp skips pixels when it shrinks: average first.
         smaller = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        shift = np.array([[1, 0, -left], [0, 1, -top]], np.float64)
-        warped = cv2.warpAffine(
-            smaller, shift, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=BORDER_COLOUR
-        )
-    else:
-        warped = cv2.warpAffine(
-            image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=BORDER_COLOUR
-        )
-    warped_mask = cv2.warpAffine(
-        mask, matrix, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=IGNORE_INDEX
+        source = np.asarray(smaller, np.uint8)
+        source_matrix = np.array([[1, 0, -left], [0, 1, -top]], np.float64)
+    warped = _warp(source, source_matrix, size, cv2.INTER_LINEAR, BORDER_COLOUR)
+    warped_mask = _warp(mask, matrix, size, cv2.INTER_NEAREST, (IGNORE_INDEX,))
+    return warped, warped_mask
+
+
+def _warp(
+    source: npt.NDArray[np.uint8],
+    matrix: npt.NDArray[np.float64],
+    size: tuple[int, int],
+    interpolation: int,
+    border: tuple[int, ...],
+) -> npt.NDArray[np.uint8]:
+    result = cv2.warpAffine(
+        source, matrix, size, flags=interpolation, borderMode=cv2.BORDER_CONSTANT, borderValue=border
     )
-    return warped.astype(np.uint8, copy=False), warped_mask.astype(np.uint8, copy=False)
+    return np.asarray(result, np.uint8)
 
 
 def jitter_colour(
@@ -93,5 +103,5 @@ def jitter_colour(
     tint = 1 + 0.3 * strength * rng.uniform(-1, 1, 3)
     levels = np.linspace(0, 1, 256)[:, None] ** gamma
     table = ((levels - 0.45) * contrast + 0.45 + brightness) * tint
-    lookup = np.clip(table * 255, 0, 255).astype(np.uint8)[:, None, :]
+    lookup = np.clip(np.rint(table * 255), 0, 255).astype(np.uint8)[:, None, :]
     return np.asarray(cv2.LUT(mixed, lookup), np.uint8)

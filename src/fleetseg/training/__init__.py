@@ -1,1 +1,1 @@
-"""Training recipes and the loop that runs them. Everything but `recipe` needs torch."""
+"""Training recipes and the loop that runs them. `recipe`, `recipe_file` and `run_folder` need no torch."""

@@ -10,7 +10,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 def keep_freed_memory() -> bool:
-    """Stop glibc from returning large blocks to the kernel, which faults every page in again at the next step.
+    """Stop glibc from returning large blocks to the kernel, which would fault every page in again.
 
     Measured on two cores (docs/log.md): an ESPNet step at 480×360, batch 8, takes 861 ms instead of 1232.
     Returns whether it applied: other C libraries are left alone.

@@ -2,50 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import multiprocessing
+import signal
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler, default_collate
 from torch.utils.data import Dataset as TorchDataset
-from torch.utils.data import Sampler
 
-from fleetseg.data.base import Dataset, Sample
+from fleetseg.data.base import Dataset
 from fleetseg.data.scenes import render_scene
 from fleetseg.data.transforms import Augmentation
+from fleetseg.errors import DataError, FleetsegError
 
 #: (epoch, index within the epoch): with the seed, all that a training sample depends on.
 Key = tuple[int, int]
+Pixels = npt.NDArray[np.uint8]
+#: An image and its mask, or why they cannot be read.
+Item = tuple[Tensor, Tensor] | FleetsegError
 
 
-class CachedSamples:
-    """A data set whose decoded samples stay in memory (uint8), filled on first use or by `fill`."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-        self._samples: list[Sample | None] = [None] * len(dataset)
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        sample = self._samples[index]
-        if sample is None:
-            sample = self._samples[index] = self.dataset[index]
-        return sample
-
-    def fill(self) -> None:
-        """Decode everything now, before worker processes copy it."""
-        for index in range(len(self)):
-            self[index]
-
-
-class TrainingSamples(TorchDataset[tuple[Tensor, Tensor]]):
+class TrainingSamples(TorchDataset[Item]):
     """Augmented samples of a data set, followed by `scenes` built-in scenes that are new in every epoch."""
 
     def __init__(
-        self, samples: CachedSamples | Dataset, augmentation: Augmentation, seed: tuple[int, ...], scenes: int = 0
+        self, samples: Dataset, augmentation: Augmentation, seed: tuple[int, ...], scenes: int = 0
     ) -> None:
         self.samples = samples
         self.augmentation = augmentation
@@ -55,22 +40,30 @@ class TrainingSamples(TorchDataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.samples) + self.scenes
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
-        """((3, H, W) uint8, (H, W) uint8) of the augmentation's size, a function of the seed and `key` alone."""
+    def __getitem__(self, key: Key) -> Item:
+        """((3, H, W) uint8, (H, W) uint8) of the augmentation's size, a function of the seed and `key` alone.
+
+        A sample that cannot be read comes as its error: a worker that raised it would send a traceback.
+        """
         epoch, index = key
         rng = np.random.default_rng((*self.seed, epoch, index))
-        if index < len(self.samples):
-            sample = self.samples[index]
-            image, mask = sample.image, sample.mask
-        else:
-            # Below the seeds of the built-in validation and test scenes (data.scene_dataset.SPLITS).
-            image, mask = render_scene(int(rng.integers(1_000_000_000)))
+        try:
+            image, mask = self._sample(index, rng)
+        except FleetsegError as error:
+            return DataError(str(error))
         image, mask = self.augmentation(image, mask, rng)
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
 
+    def _sample(self, index: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+        if index < len(self.samples):
+            sample = self.samples[index]
+            return sample.image, sample.mask
+        # Below the seeds of the built-in validation and test scenes (data.scene_dataset.SPLITS).
+        return render_scene(int(rng.integers(1_000_000_000)))
+
 
 class EpochSampler(Sampler[Key]):
-    """A new permutation each epoch, from the seed and the epoch's number alone, so that a resumed run sees it too."""
+    """A new permutation each epoch, from the seed and the epoch's number alone: a resumed run sees it too."""
 
     def __init__(self, length: int, seed: tuple[int, ...]) -> None:
         self.length = length
@@ -78,7 +71,7 @@ class EpochSampler(Sampler[Key]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of each epoch."""
+        """Called by Lightning before each epoch, and by `EpochEnd` before the first one of a resumed run."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -89,24 +82,65 @@ class EpochSampler(Sampler[Key]):
         return ((self.epoch, int(index)) for index in order)
 
 
-def training_loader(samples: TrainingSamples, batch_size: int, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Batches of (B, 3, H, W) and (B, H, W) uint8; the last, incomplete batch of an epoch is dropped."""
+def training_loader(samples: TrainingSamples, batch_size: int, workers: int) -> DataLoader[Item]:
+    """Batches of (B, 3, H, W) and (B, H, W) uint8; the last, incomplete batch of an epoch is dropped.
+
+    A batch with a broken sample is that sample's `FleetsegError` instead.
+    """
     return DataLoader(
         samples,
         batch_size=min(batch_size, len(samples)),
         sampler=EpochSampler(len(samples), samples.seed),
         num_workers=workers,
         drop_last=True,
+        collate_fn=collate,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
-        multiprocessing_context="fork" if workers else None,
-        worker_init_fn=_single_threaded if workers else None,
+        multiprocessing_context=_start_method() if workers else None,
+        worker_init_fn=_prepare_worker if workers else None,
+        # The loader draws a number whenever it starts; from the global generator that would move dropout's
+        # numbers, at other places in a resumed run than in an uninterrupted one.
+        generator=torch.Generator(),
     )
 
 
-def _single_threaded(_worker: int) -> None:
-    """Augmentation must not take the cores that train."""
+def collate(items: Sequence[Item]) -> Any:
+    """The batch of `items`, or the first error among them."""
+    for item in items:
+        if isinstance(item, FleetsegError):
+            return item
+    return default_collate(list(items))
+
+
+def validation_loader(dataset: Dataset) -> DataLoader[Any]:
+    """Whole images of whatever sizes, one a batch: (1, 3, H, W) and (1, H, W) uint8."""
+    return DataLoader(WholeImages(dataset), batch_size=None, generator=torch.Generator())
+
+
+class WholeImages(TorchDataset[tuple[Tensor, Tensor]]):
+    """A data set's samples as tensors, unchanged."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.samples = dataset
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """((1, 3, H, W) uint8, (1, H, W) uint8); raises `DataError` if the sample is broken."""
+        sample = self.samples[index]
+        return torch.from_numpy(sample.image).permute(2, 0, 1)[None], torch.from_numpy(sample.mask)[None]
+
+
+def _start_method() -> str | None:
+    """fork shares the cached samples with the workers; systems without it copy them."""
+    return "fork" if "fork" in multiprocessing.get_all_start_methods() else None
+
+
+def _prepare_worker(_worker: int) -> None:
+    """Augmentation must not take the cores that train, and Ctrl-C is the main process's affair."""
     import cv2
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,24 +14,22 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from fleetseg.errors import DataError, FleetsegError, TrainingError
 from fleetseg.labels import IGNORE_INDEX
 from fleetseg.metadata import Normalisation
 from fleetseg.metrics import ConfusionMatrix, Scores
 from fleetseg.models.base import SegmentationNetwork
+from fleetseg.training.precision import Precision
 from fleetseg.training.recipe import StageSection
 from fleetseg.training.schedules import learning_rate_factor
 
 
-@dataclass(frozen=True)
-class Precision:
-    """What the forward and backward pass compute in."""
-
-    bf16: bool
-    compile: bool
-
-
 class TrainingModule(pl.LightningModule):
     """One stage of one run. Batches are uint8; normalisation, loss and averaging happen here."""
+
+    class_weights: Tensor
+    mean: Tensor
+    factor: Tensor
 
     def __init__(
         self,
@@ -43,20 +41,22 @@ class TrainingModule(pl.LightningModule):
         seed: int,
         precision: Precision,
     ) -> None:
+        """`class_weights` is (C,); `seed` is the stage's, below 2³²."""
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.stage = stage
         self.steps_per_epoch = steps_per_epoch
         self.seed = seed
         self.precision_choice = precision
-        self.average = AveragedModel(network, multi_avg_fn=average_fn(stage.ema), use_buffers=True) if stage.ema else None
+        self.average = averaged(network, stage.ema) if stage.ema else None
         self._constant("class_weights", torch.from_numpy(class_weights))
         self._constant("mean", torch.tensor(normalisation.mean).view(1, -1, 1, 1))
         self._constant("factor", normalisation.scale / torch.tensor(normalisation.std).view(1, -1, 1, 1))
         self.flip_channels = normalisation.order == "bgr"
         self._loss = compiled(self._forward_loss) if precision.compile else self._forward_loss
         self.loss_sum = 0.0
-        self.batches = 0
+        self.batches = self.images = 0
+        self.learning_rate = stage.optimiser.learning_rate
         self.matrix = ConfusionMatrix(network.num_classes)
         self.scores: Scores | None = None
 
@@ -85,18 +85,35 @@ class TrainingModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Dropout's random numbers depend on seed and epoch alone, so that a resumed run draws the same."""
-        torch.manual_seed(hash((self.seed, self.current_epoch)) % 2**63)
-        self.loss_sum, self.batches = 0.0, 0
+        torch.manual_seed(self.seed * 2**31 + self.current_epoch)
+        self.loss_sum, self.batches, self.images = 0.0, 0, 0
+        self.learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
-        """Weighted cross-entropy; the encoder's target is the label at the centre of each of its cells."""
+    def training_step(self, batch: tuple[Tensor, Tensor] | FleetsegError, _index: int) -> Tensor | None:
+        """Weighted cross-entropy; None, which moves no weight, for a batch without a labelled pixel."""
+        if isinstance(batch, FleetsegError):
+            raise batch
         images, target = batch
-        stride = self.network.output_stride
-        target = target[:, stride // 2 :: stride, stride // 2 :: stride] if stride > 1 else target
+        target = cell_targets(target, self.network.output_stride)
         loss: Tensor = self._loss(self.normalise(images), target.long())
-        self.loss_sum += float(loss.detach())
+        value = float(loss.detach())
+        self.images += len(images)
+        if not math.isfinite(value):
+            if bool((target != IGNORE_INDEX).any()):
+                raise self.diverged(f"the loss became {value}")
+            return None
+        self.loss_sum += value
         self.batches += 1
         return loss
+
+    def diverged(self, what: str) -> TrainingError:
+        """The error for weights that are no numbers any more."""
+        epoch = self.current_epoch + 1
+        kept = f"the weights of epoch {epoch - 1} are kept" if epoch > 1 else "no epoch was finished"
+        return TrainingError(
+            f"stage {self.stage.name}, epoch {epoch}: {what}; {kept}; try a lower "
+            f"stages.{self.stage.name}.optimiser.learning_rate (it is {self.stage.optimiser.learning_rate:g})"
+        )
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Move the averaged weights towards the new ones."""
@@ -128,6 +145,8 @@ class TrainingModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Divide once."""
         self.scores = self.matrix.scores()
+        if math.isnan(self.scores.miou):
+            raise DataError("the split 'val' has no labelled pixel, so the best weights cannot be told")
 
     def configure_optimizers(self) -> Any:
         """Adam or AdamW with the stage's schedule, stepped every batch."""
@@ -141,20 +160,40 @@ class TrainingModule(pl.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def cell_targets(target: Tensor, stride: int) -> Tensor:
+    """(B, H, W) → (B, ⌈H/stride⌉, ⌈W/stride⌉): the label at the centre of each logit's cell.
+
+    A cell at the right or bottom edge whose centre lies beyond the image is unlabelled.
+    """
+    if stride == 1:
+        return target
+    height, width = target.shape[-2:]
+    padded = F.pad(target, (0, -width % stride, 0, -height % stride), value=IGNORE_INDEX)
+    return padded[:, stride // 2 :: stride, stride // 2 :: stride]
+
+
 def compiled(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
     """torch.compile for one fixed size; what an earlier stage compiled for its own size is forgotten."""
     torch._dynamo.reset()
     return torch.compile(function, dynamic=False)
 
 
-def average_fn(decay: float | None) -> Callable[[Any, Any, Any], None]:
-    """Exponential moving average whose decay grows from 0 at the start, so that early weights are forgotten soon."""
-    limit = decay or 0.0
+def averaged(network: SegmentationNetwork, decay: float) -> AveragedModel:
+    """A copy of `network` that follows its weights and running statistics (see `average_fn`)."""
+    return AveragedModel(network, multi_avg_fn=average_fn(decay), use_buffers=True)
+
+
+def average_fn(decay: float) -> Callable[[Any, Any, Any], None]:
+    """Exponential moving average whose decay grows at the start, so that early weights are forgotten soon.
+
+    The first update copies the weights; the n-th after it keeps min(decay, (1 + n) / (10 + n)) of the
+    average.
+    """
 
     @torch.no_grad()
     def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
         steps = int(count)
-        weight = 1 - min(limit, (1 + steps) / (10 + steps))
+        weight = 1 - min(decay, (1 + steps) / (10 + steps))
         # PyTorch groups the tensors by type, so they are all floating-point or all counters.
         if averaged[0].is_floating_point():
             torch._foreach_lerp_(averaged, current, weight)

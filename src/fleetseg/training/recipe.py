@@ -1,21 +1,21 @@
-"""A training recipe: a YAML file, validated key by key. Importing this needs no torch."""
+"""What a training recipe can say: every key, its type, default and legal values. Needs no torch.
+
+`recipe_file` reads recipes; this is their schema.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from fleetseg.errors import RecipeError, UnknownNameError
 from fleetseg.metadata import Normalisation
+from fleetseg.training.network_options import WITH_ENCODER, check_network_name, check_network_options
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class NetworkSection(_Section):
@@ -23,6 +23,16 @@ class NetworkSection(_Section):
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        return check_network_name(name)
+
+    @model_validator(mode="after")
+    def _check_options(self) -> NetworkSection:
+        check_network_options(self.name, self.options)
+        return self
 
 
 class DataSection(_Section):
@@ -32,7 +42,7 @@ class DataSection(_Section):
     scenes: int = Field(default=0, ge=0)
     #: Worker processes that augment.
     workers: int = Field(default=1, ge=0)
-    #: Keep decoded images in memory.
+    #: Keep decoded images in memory, if they fit.
     cache: bool = True
 
 
@@ -75,10 +85,11 @@ class AugmentationSection(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> AugmentationSection:
-        if min(self.crop) < 8:
-            raise ValueError(f"crop is {self.crop}; width and height must be at least 8")
+        # At 1/8 a smaller crop is a single pixel, of which BatchNorm has no variance.
+        if min(self.crop) < 16:
+            raise ValueError(f"crop is {list(self.crop)}; width and height must be at least 16")
         if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale is {self.scale}; it must be a rising pair above 0")
+            raise ValueError(f"scale is {list(self.scale)}; it must be a rising pair above 0")
         return self
 
 
@@ -94,9 +105,19 @@ class StageSection(_Section):
     optimiser: OptimiserSection = OptimiserSection()
     schedule: ScheduleSection = ScheduleSection()
     loss: LossSection = LossSection()
-    #: Decay of the exponential moving average of the weights, the one that is validated and kept; None: no average.
+    #: Decay of the weights' exponential moving average, which is then validated and kept; None: no average.
     ema: float | None = Field(default=None, gt=0, lt=1)
+    #: Epochs between two validations; the last epoch is validated too.
     validate_every: int = Field(default=5, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> StageSection:
+        if self.schedule.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"schedule.warmup_epochs is {self.schedule.warmup_epochs:g} but the stage has {self.epochs} "
+                f"epochs; use at most that many"
+            )
+        return self
 
 
 class Recipe(_Section):
@@ -106,139 +127,37 @@ class Recipe(_Section):
     network: NetworkSection
     data: DataSection = DataSection()
     normalisation: Normalisation = Normalisation()
-    seed: int = 0
-    #: bf16 autocast, fp32, or bf16 where the processor has it.
+    #: Of everything random; Lightning's 32-bit seeds are 1000 × this + the stage's number.
+    seed: int = Field(default=0, ge=0, le=4_000_000)
+    #: bf16 autocast, fp32, or (auto) bf16 where the processor has it.
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     #: torch.compile the training step: minutes to build, then faster epochs.
     compile: bool = False
-    #: Where a run reads data if --data is not given; only the built-in scenes can be named here.
+    #: Where a run reads data if --data is not given.
     default_data: str | None = None
     licence: str = ""
-    stages: tuple[StageSection, ...] = Field(min_length=1)
+    stages: tuple[StageSection, ...] = Field(min_length=1, max_length=1000)
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
-            raise ValueError(f"stage names are {names}; each must be unique")
-        if self.stages[-1].part != "network":
+            raise ValueError(f"stage names are {', '.join(names)}; each must be unique")
+        parts = [stage.part for stage in self.stages]
+        if parts != sorted(parts):
+            raise ValueError("stages with part: encoder must come before those with part: network")
+        if parts[-1] != "network":
             raise ValueError("the last stage must have part: network")
+        if "encoder" in parts and self.network.name not in WITH_ENCODER:
+            raise ValueError(
+                f"stage {names[0]} has part: encoder, but network '{self.network.name}' has no encoder to "
+                f"train first; {' and '.join(WITH_ENCODER)} have"
+            )
+        if len(self.normalisation.mean) != 3:
+            count = len(self.normalisation.mean)
+            raise ValueError(f"normalisation.mean has {count} values; images have 3 channels")
         return self
 
     def to_yaml(self) -> str:
         """The complete recipe, defaults filled in."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def packaged_recipes() -> tuple[str, ...]:
-    """Names of the recipes inside the package."""
-    folder = resources.files("fleetseg") / "recipes"
-    return tuple(sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".yaml")))
-
-
-def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
-    """A packaged recipe by name or a YAML file by path, with `key=value` overrides applied.
-
-    Keys are dotted; a stage is named by its name or number: ``stages.fine.epochs=20``, ``stages.0.batch_size=4``.
-    Raises `RecipeError` naming the key and what is legal there.
-    """
-    text, source = _read(name_or_path)
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(tree, dict):
-        raise RecipeError(f"{source}: a recipe is a mapping with the keys {', '.join(Recipe.model_fields)}")
-    for override in overrides:
-        _apply(tree, override)
-    try:
-        return Recipe.model_validate(tree)
-    except ValidationError as error:
-        raise RecipeError(f"{source}: {describe(error)}") from error
-
-
-def _read(name_or_path: str) -> tuple[str, str]:
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise RecipeError(f"{path}: no such recipe file")
-        return path.read_text(encoding="utf-8"), str(path)
-    if name_or_path not in packaged_recipes():
-        raise UnknownNameError("recipe", name_or_path, packaged_recipes())
-    resource = resources.files("fleetseg") / "recipes" / f"{name_or_path}.yaml"
-    return resource.read_text(encoding="utf-8"), f"recipe {name_or_path}"
-
-
-def _apply(tree: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise RecipeError(f"--set {override}: write key=value, for example stages.0.epochs=3")
-    place: Any = tree
-    parts = key.strip().split(".")
-    for part in parts[:-1]:
-        place = _descend(place, part, key)
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set {override}: the value is not valid YAML") from error
-    if isinstance(parsed, str):
-        parsed = _number(parsed)
-    last = parts[-1]
-    if isinstance(place, list):
-        place[_index(place, last, key)] = parsed
-    elif isinstance(place, dict):
-        place[last] = parsed
-    else:
-        raise RecipeError(f"--set {override}: '{last}' has no place below a plain value")
-
-
-def _number(text: str) -> float | str:
-    """YAML 1.1 reads 2e-3 as a string; people mean a number."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _descend(place: Any, part: str, key: str) -> Any:
-    if isinstance(place, list):
-        return place[_index(place, part, key)]
-    if isinstance(place, dict):
-        return place.setdefault(part, {})
-    raise RecipeError(f"--set {key}: '{part}' has no place below a plain value")
-
-
-def _index(stages: list[Any], part: str, key: str) -> int:
-    names = [stage.get("name") if isinstance(stage, dict) else None for stage in stages]
-    if part in names:
-        return names.index(part)
-    if part.isdigit() and int(part) < len(stages):
-        return int(part)
-    legal = ", ".join(str(name) for name in names)
-    raise RecipeError(f"--set {key}: there is no stage '{part}'; stages: {legal} or 0 to {len(stages) - 1}")
-
-
-def describe(error: ValidationError) -> str:
-    """One sentence for the first problem pydantic found: the key, the value and what is legal."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        return f"unknown key '{key}'; legal here: {', '.join(_legal_keys(first['loc'][:-1]))}"
-    if first["type"] == "missing":
-        return f"the key '{key}' is missing"
-    given = first.get("input")
-    shown = "" if isinstance(given, dict | list | BaseModel) else f" (it is {given!r})"
-    return f"{key}: {message}{shown}" if key else message
-
-
-def _legal_keys(location: tuple[int | str, ...]) -> list[str]:
-    model: Any = Recipe
-    for part in location:
-        if isinstance(part, int):
-            continue
-        annotation = model.model_fields[part].annotation
-        for candidate in (annotation, *getattr(annotation, "__args__", ())):
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                model = candidate
-    return list(model.model_fields)

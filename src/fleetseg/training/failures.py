@@ -1,0 +1,50 @@
+"""What ends training before its end, as the errors that fleetseg raises."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from fleetseg.errors import TrainingError
+from fleetseg.training.recipe import StageSection
+
+
+@contextmanager
+def interruptions() -> Iterator[None]:
+    """Ctrl-C and SIGTERM as `KeyboardInterrupt`, with the process's own handlers afterwards.
+
+    Lightning leaves the process on Ctrl-C (older versions: returns) and ignores further ones for good.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if main and handler is not None:
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def sentences_for_torch(stage: StageSection) -> Iterator[None]:
+    """`TrainingError` for what a user meets as a `RuntimeError` of torch: no memory, a worker killed."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if "DataLoader worker" in text:
+            raise TrainingError(
+                f"stage {stage.name}: a process that prepares images was ended from outside, perhaps for "
+                f"lack of memory; --resume continues from the last whole epoch"
+            ) from error
+        if "can't allocate memory" in text or isinstance(error, torch.OutOfMemoryError):
+            raise TrainingError(
+                f"stage {stage.name}: the memory does not suffice for batches of {stage.batch_size} images; "
+                f"lower stages.{stage.name}.batch_size or its crop"
+            ) from error
+        raise

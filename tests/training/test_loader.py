@@ -1,0 +1,149 @@
+"""Batches: what they hold depends on seed, epoch and index alone, and errors come through as sentences."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fleetseg.data import open_dataset
+from fleetseg.data.base import Sample
+from fleetseg.data.transforms import Augmentation
+from fleetseg.errors import DataError, FleetsegError
+from fleetseg.labels import CAMVID_11, LabelSet, label_set
+from fleetseg.training.loader import EpochSampler, TrainingSamples, training_loader, validation_loader
+from fleetseg.training.samples import CachedSamples, cached_if_it_fits
+
+AUGMENTATION = Augmentation((32, 24), (0.6, 1.4), flip=0.5, colour=0.3)
+
+
+class Numbers:
+    """Sample i is an image of the value i; `broken` cannot be read. Counts how often it is read."""
+
+    name, split = "numbers", "train"
+    labels: LabelSet = label_set(["a", "b"])
+
+    def __init__(self, count: int, broken: int | None = None) -> None:
+        self.count = count
+        self.broken = broken
+        self.reads = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Sample:
+        self.reads += 1
+        if index == self.broken:
+            raise DataError("/data/numbers/7.png: the image is broken")
+        return Sample(np.full((24, 32, 3), index, np.uint8), np.full((24, 32), index % 2, np.uint8), str(index))
+
+
+def batches(data: Path, workers: int, epochs: list[int], scenes: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    samples = TrainingSamples(open_dataset(data, "train"), AUGMENTATION, (4, 1), scenes)
+    loader = training_loader(samples, batch_size=2, workers=workers)
+    assert isinstance(loader.sampler, EpochSampler)
+    found = []
+    for epoch in epochs:
+        loader.sampler.set_epoch(epoch)
+        found += [(images, target) for images, target in loader]
+    return found
+
+
+def equal(one: list[tuple[torch.Tensor, torch.Tensor]], other: list[tuple[torch.Tensor, torch.Tensor]]) -> bool:
+    pairs = zip(one, other, strict=True)
+    return all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in pairs)
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(tiny_data: Path) -> None:
+    alone = batches(tiny_data, 0, [0, 1])
+    assert equal(alone, batches(tiny_data, 1, [0, 1]))
+    assert equal(alone, batches(tiny_data, 2, [0, 1]))
+
+
+def test_an_epoch_alone_is_as_after_the_epochs_before_it(tiny_data: Path) -> None:
+    assert equal(batches(tiny_data, 0, [0, 1, 2])[6:], batches(tiny_data, 0, [2]))
+
+
+def test_epochs_differ(tiny_data: Path) -> None:
+    assert not equal(batches(tiny_data, 0, [0]), batches(tiny_data, 0, [1]))
+
+
+def test_types_and_shapes(tiny_data: Path) -> None:
+    images, target = batches(tiny_data, 0, [0])[0]
+    assert (images.shape, images.dtype) == ((2, 3, 24, 32), torch.uint8)
+    assert (target.shape, target.dtype) == ((2, 24, 32), torch.uint8)
+
+
+def test_an_epoch_holds_every_sample_once() -> None:
+    samples = TrainingSamples(Numbers(9), Augmentation((32, 24)), (0,))
+    loader = training_loader(samples, batch_size=4, workers=0)
+    seen = [int(image[0, 0, 0]) for images, _ in loader for image in images]
+    assert len(loader) == 2  # the ninth sample is left over
+    assert len(set(seen)) == 8 and set(seen) <= set(range(9))
+
+
+def test_fewer_samples_than_a_batch() -> None:
+    loader = training_loader(TrainingSamples(Numbers(3), AUGMENTATION, (0,)), batch_size=8, workers=0)
+    assert [len(images) for images, _ in loader] == [3]
+
+
+def test_built_in_scenes_follow_the_data_and_are_new_in_every_epoch() -> None:
+    data = Numbers(1)
+    data.labels = CAMVID_11
+    samples = TrainingSamples(data, Augmentation((480, 360)), (0,), scenes=2)
+    assert len(samples) == 3
+    pictures = [samples[0, 1], samples[0, 2], samples[1, 1]]
+    assert all(isinstance(item, tuple) for item in pictures)
+    images = [item[0] for item in pictures if isinstance(item, tuple)]
+    assert not torch.equal(images[0], images[1]) and not torch.equal(images[0], images[2])
+    again = samples[0, 1]
+    assert isinstance(again, tuple) and torch.equal(images[0], again[0])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_sample_comes_as_its_own_sentence(workers: int) -> None:
+    loader = training_loader(TrainingSamples(Numbers(8, broken=7), AUGMENTATION, (0,)), 2, workers)
+    errors = [batch for batch in loader if isinstance(batch, FleetsegError)]
+    assert [str(error) for error in errors] == ["/data/numbers/7.png: the image is broken"]
+
+
+def test_starting_a_loader_draws_nothing_from_the_global_generator() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    for loader in (
+        training_loader(TrainingSamples(Numbers(4), AUGMENTATION, (0,)), 2, 0),
+        validation_loader(Numbers(2)),
+    ):
+        list(loader)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_validation_sees_whole_images_in_order() -> None:
+    found = list(validation_loader(Numbers(3)))
+    assert [(images.shape, target.shape) for images, target in found] == [((1, 3, 24, 32), (1, 24, 32))] * 3
+    assert [int(images[0, 0, 0, 0]) for images, _ in found] == [0, 1, 2]
+
+
+def test_the_cache_reads_once() -> None:
+    data = Numbers(5)
+    cached = CachedSamples(data)
+    cached.fill()
+    assert [int(cached[index].image[0, 0, 0]) for index in range(5)] == [0, 1, 2, 3, 4]
+    assert data.reads == 5
+    assert (cached.name, cached.labels, len(cached)) == ("numbers", data.labels, 5)
+
+
+def test_a_cache_that_would_not_fit_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    bytes_a_sample = 24 * 32 * 4
+    monkeypatch.setattr("fleetseg.training.samples.available_memory", lambda: 2 * 10 * bytes_a_sample)
+    assert isinstance(cached_if_it_fits(Numbers(10)), CachedSamples)
+    eleven = Numbers(11)
+    assert cached_if_it_fits(eleven) is eleven
+
+
+def test_a_broken_sample_in_the_cache_is_named() -> None:
+    with pytest.raises(DataError, match=re.escape("/data/numbers/7.png: the image is broken")):
+        CachedSamples(Numbers(8, broken=7)).fill()
