@@ -22,7 +22,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        usual_mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(usual_mode)  # safetensors makes its files private
         os.replace(temporary, path)  # noqa: PTH105 - Path.replace is the same call, this name says what matters
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
