@@ -47,9 +47,8 @@ class ESP(nn.Module):
         narrow = out_channels // branches
         first = out_channels - (branches - 1) * narrow
         kernel_size = 3 if stride == 2 else reduce_kernel_size
-        self.narrow, self.stride = narrow, stride
         self.residual = residual and stride == 1 and in_channels == out_channels
-        self.reduce = nn.Conv2d(in_channels, narrow, kernel_size, stride, kernel_size // 2, bias=False)
+        self.reduce = ReduceConv2d(in_channels, narrow, kernel_size, stride, kernel_size // 2, bias=False)
         self.branches = nn.ModuleList(
             dilated_conv(narrow, first if k == 0 else narrow, 2**k if dilated else 1) for k in range(branches)
         )
@@ -58,8 +57,7 @@ class ESP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) → (N, out, H/stride, W/stride)."""
-        extra = gradient_safe_padding(x, self.narrow)
-        reduced = F.conv2d(x, padded(self.reduce.weight, extra, dim=0), None, self.stride, self.reduce.padding)
+        reduced = self.reduce(x)
         outputs = [branch(reduced) for branch in self.branches]
         # Hierarchical feature fusion: the running sum starts at the second branch (dilation 2).
         for k in range(2, len(outputs)):
@@ -69,6 +67,15 @@ class ESP(nn.Module):
             merged = merged + x
         result: Tensor = self.act(self.norm(merged))
         return result
+
+
+class ReduceConv2d(nn.Conv2d):
+    """A convolution that appends empty channels to its output where the dilated ones after it need them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) → (N, out or a little more, H/stride, W/stride)."""
+        weight = padded(self.weight, gradient_safe_padding(x, self.out_channels), dim=0)
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 class PaddableConv2d(nn.Conv2d):
