@@ -47,7 +47,9 @@ def _export(module: nn.Module, size: tuple[int, int], in_channels: int) -> Any:
             return torch.export.export(module, (image,))
     except Exception as error:  # torch.export raises whatever the module raises, and classes of its own
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CompileError(f"{type(module).__name__} cannot be exported for {size[0]}×{size[1]} ({line[:200]})") from error
+        raise CompileError(
+            f"{type(module).__name__} cannot be exported for {size[0]}×{size[1]} ({line[:200]})"
+        ) from error
     finally:
         module.train(was_training)
 
@@ -95,4 +97,3 @@ def _outputs(state: Capture, node: fx.Node) -> tuple[str, ...]:
     if not isinstance(values, list | tuple) or len(values) != 1:
         raise CompileError("a module with exactly one output is needed")
     return (str(state.values[values[0]]),)
-

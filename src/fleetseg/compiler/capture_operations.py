@@ -182,9 +182,7 @@ def _stack(state: Capture, node: Any) -> str:
     shape = state.type_of(values[0]).shape
     axis = int(state.argument(node, 1, "dim", 0)) % (len(shape) + 1)
     taller = (*shape[:axis], 1, *shape[axis:])
-    parts = [
-        state.add(f"{node.name}_{index}", "reshape", [value], shape=taller) for index, value in enumerate(values)
-    ]
+    parts = [state.add(f"{node.name}_{index}", "reshape", [value], shape=taller) for index, value in enumerate(values)]
     return state.add(node, "concat", parts, axis=axis)
 
 

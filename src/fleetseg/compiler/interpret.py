@@ -3,6 +3,9 @@
 Written to be obviously right: no operation knows about layouts, tiles or targets.
 """
 
+# Every operation has the signature of the table below, whether it reads the attributes or not.
+# ruff: noqa: ARG001, ARG005
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from fleetseg.compiler.ir import NUMPY_TYPES, Array, Graph, Node, Step
 from fleetseg.compiler.interpret_windows import avg_pool, conv2d, conv_transpose2d, max_pool, pyramid
+from fleetseg.compiler.ir import NUMPY_TYPES, Array, Graph, Node, Step
 from fleetseg.compiler.types import BINARY, UNARY
 
 Attributes = Mapping[str, Any]
@@ -33,6 +36,9 @@ def evaluate(node: Node, values: Mapping[str, Array]) -> Array:
     operands = [values[name] for name in node.inputs]
     result = OPERATIONS[node.op](operands, node.attributes)
     for step in node.epilogue:
+        if step.op == "argmax":
+            result = OPERATIONS["argmax"]([result], {})
+            continue
         result = _apply(step, result, [values[name] for name in step.operands])
     if result.shape != node.type.shape:
         raise AssertionError(f"{node.name} = {node.op} gave {result.shape}, declared {node.type}")
@@ -73,11 +79,16 @@ def _slice(operands: Sequence[Array], attributes: Attributes) -> Array:
     return operands[0][tuple(index)]
 
 
+def _conv2d(operands: Sequence[Array], attributes: Attributes) -> Array:
+    result = conv2d(operands, attributes)
+    return pixel_shuffle(result, attributes["shuffle"]) if "shuffle" in attributes else result
+
+
 def _pool_place(operands: Sequence[Array], attributes: Attributes) -> Array:
     """2·row + column of the first maximum, in row-major order, of each 2×2 window."""
     x = operands[0]
     windows = np.stack([x[..., dy::2, dx::2] for dy in (0, 1) for dx in (0, 1)])
-    return np.argmax(windows, axis=0).astype(np.uint8)
+    return np.asarray(np.argmax(windows, axis=0), np.uint8)
 
 
 def unpool(values: Array, place: Array) -> Array:
@@ -97,7 +108,7 @@ def pixel_shuffle(x: Array, factor: int) -> Array:
 
 
 OPERATIONS: Mapping[str, Callable[[Sequence[Array], Attributes], Array]] = {
-    "conv2d": conv2d,
+    "conv2d": _conv2d,
     "conv_transpose2d": conv_transpose2d,
     "pyramid": pyramid,
     "max_pool": max_pool,

@@ -31,7 +31,7 @@ def conv2d(operands: Sequence[Array], attributes: Attributes) -> Array:
     x, weight = operands[:2]
     groups = attributes["groups"]
     out_per_group, in_per_group = weight.shape[0] // groups, weight.shape[1]
-    result = 0
+    result: Array = np.zeros((), np.float32)
     for ky, kx, view in _taps(x, weight.shape[2:], attributes, 0):
         parts = [
             np.tensordot(
@@ -43,7 +43,7 @@ def conv2d(operands: Sequence[Array], attributes: Attributes) -> Array:
         ]
         result = result + np.concatenate(parts)
     bias = operands[2].reshape(-1, 1, 1) if len(operands) > 2 else np.float32(0)
-    return (np.asarray(result) + bias)[None]
+    return np.asarray(result + bias)[None]
 
 
 def pyramid(operands: Sequence[Array], attributes: Attributes) -> Array:
@@ -86,7 +86,7 @@ def conv_transpose2d(operands: Sequence[Array], attributes: Attributes) -> Array
 def max_pool(operands: Sequence[Array], attributes: Attributes) -> Array:
     """Largest value of each window; padding never wins."""
     views = [view for _, _, view in _taps(operands[0], attributes["kernel_size"], attributes, -np.inf)]
-    return np.maximum.reduce(views)
+    return np.asarray(np.maximum.reduce(views))
 
 
 def avg_pool(operands: Sequence[Array], attributes: Attributes) -> Array:

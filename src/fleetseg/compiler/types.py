@@ -1,5 +1,8 @@
 """What type each operation gives, from the types of its operands."""
 
+# Every rule has the signature of the table below, whether it reads the attributes or not.
+# ruff: noqa: ARG001
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +58,10 @@ def _conv2d(types: Types, attributes: Attributes) -> TensorType:
     if channels != per_group * attributes["groups"]:
         raise TypeMismatchError(f"{channels} channels with weights for {per_group} × {attributes['groups']} groups")
     rows, columns = _windows((height, width), kernel, attributes)
-    return TensorType((1, out, rows, columns))
+    plain = TensorType((1, out, rows, columns))
+    # A pixel shuffle may be part of how the result is stored; it comes before the epilogue.
+    factor = attributes.get("shuffle", 1)
+    return plain if factor == 1 else _pixel_shuffle([plain], {"factor": factor})
 
 
 def _windows(size: Sequence[int], kernel: Sequence[int], attributes: Attributes) -> tuple[int, int]:

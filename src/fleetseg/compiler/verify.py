@@ -39,15 +39,21 @@ def _problem(node: Node, known: dict[str, TensorType]) -> str:
         return f"unknown operation or missing attribute {error}"
     except TypeMismatchError as error:
         return str(error)
+    steps = node.epilogue
+    if steps and steps[-1].op == "argmax":
+        # Allowed once, at the end: it leaves no feature map.
+        feature_map, inferred, steps = inferred, infer("argmax", [inferred], {}), steps[:-1]
+    else:
+        feature_map = inferred
     if inferred != node.type:
         return f"declared {node.type}, but its operands give {inferred}"
-    return next((problem for step in node.epilogue if (problem := _step_problem(step, node, known))), "")
+    return next((problem for step in steps if (problem := _step_problem(step, feature_map, known))), "")
 
 
-def _step_problem(step: Step, node: Node, known: dict[str, TensorType]) -> str:
+def _step_problem(step: Step, result: TensorType, known: dict[str, TensorType]) -> str:
     if step.op not in STEPS:
         return f"unknown epilogue step {step.op}"
-    _, channels, height, width = node.type.shape
+    _, channels, height, width = result.shape
     first, last = step.channels or (0, channels)
     if not 0 <= first < last <= channels:
         return f"step {step.op} on channels {first}:{last} of {channels}"

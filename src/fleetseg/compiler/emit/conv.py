@@ -1,0 +1,326 @@
+"""Convolutions and pyramids: register blocks of output channels × pixel vectors.
+
+Weights are scalars, broadcast; vectors run over pixels. A block function computes one register block of one row; the
+kernel calls it for every row, pixel block and channel block. Its weights lie one after the other in the order of use:
+start values, then for each kernel row, input channel and kernel column one weight an accumulator, then the epilogue's
+parameters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fleetseg.compiler.emit.conv_plan import Chain, Stage, chains_of
+from fleetseg.compiler.emit.epilogue import Operand
+from fleetseg.compiler.emit.unit import KERNEL_SIGNATURE, Condition, Floats, Kernel, Unit, indented
+from fleetseg.compiler.emit.vectors import strided_load
+from fleetseg.compiler.ir import Node
+from fleetseg.compiler.memory import Buffer, View
+from fleetseg.compiler.schedule import PixelBlock, choose_blocking
+
+
+@dataclass(frozen=True)
+class Block:
+    """What the code of one register block depends on."""
+
+    node: Node
+    chain: Chain
+    lanes: int
+    #: Pixel offsets of the vectors.
+    offsets: tuple[int, ...]
+    units: int
+    source: Buffer
+
+    def names(self) -> list[list[list[str]]]:
+        """Accumulator variables by unit, accumulator and pixel vector."""
+        return [
+            [[f"a{u}_{a}_{v}" for v in range(len(self.offsets))] for a in range(self.chain.accumulators)]
+            for u in range(self.units)
+        ]
+
+
+def emit_conv(unit: Unit, node: Node, name: str) -> None:
+    """Add the kernel of a conv2d or pyramid that stores a feature map."""
+    chains = chains_of(unit, node)
+    body = [f"const float *in = {unit.pointer(node.inputs[0])};", f"float *out = {unit.pointer(node.name)};"]
+    stages = [stage for chain in chains for stage in chain.stages]
+    operands = {operand.value: operand for stage in stages for operand in stage.epilogue.operands}
+    for index, operand in enumerate(operands.values()):
+        body.append(f"const {operand.element} *s{index} = {unit.pointer(operand.value)};")
+    sources = {value: f"s{index}" for index, value in enumerate(operands)}
+    rows = []
+    for chain in chains:
+        rows += _chain_calls(unit, node, chain, sources)
+    body += ["for (int y = first; y < last; ++y) {", *(indented(line) for line in rows), "}"]
+    function = unit.add_function("kernel", KERNEL_SIGNATURE, indented("\n".join(body)))
+    # The arg-max has a copy of the last convolution; its stored form serves those who want logits alone.
+    when: Condition = "logits" if node.name == unit.graph.outputs[0] and not unit.graph.users(node.name) else "always"
+    rows_of_grid = grid_size(node)[0]
+    unit.add_kernel(Kernel(function, rows_of_grid, name, node.place, when, macs_of(chains, node)))
+
+
+def grid_size(node: Node) -> tuple[int, int]:
+    """(rows, columns) of the grid on which the convolution works: half of a shuffled result's."""
+    height, width = node.type.shape[2:]
+    return (height // 2, width // 2) if node.attributes.get("shuffle") == 2 else (height, width)
+
+
+def macs_of(chains: Sequence[Chain], node: Node) -> int:
+    """Multiply-adds with weights that are not structurally zero."""
+    rows, columns = grid_size(node)
+    total = 0
+    for chain in chains:
+        for stage in chain.stages:
+            for accumulator in range(chain.accumulators):
+                taps = len(stage.rows) * len(stage.columns(accumulator))
+                total += taps * stage.weights.shape[0] * stage.weights.shape[2]
+    return total * rows * columns
+
+
+def load_cost(chain: Chain, lanes: int) -> int:
+    """Loads, and shuffles counted as such, of one input vector; wide strides gather element by element."""
+    return {1: 1, 2: 3}.get(chain.stages[0].stride[1], lanes)
+
+
+def _chain_calls(unit: Unit, node: Node, chain: Chain, sources: dict[str, str]) -> list[str]:
+    width = grid_size(node)[1]
+    blocking = choose_blocking(
+        width, chain.units, chain.accumulators, load_cost(chain, unit.target.lanes), 0, unit.target
+    )
+    unit.lanes.add(blocking.lanes)
+    source = unit.view(node.inputs[0])
+    # Every pixel block reads the same weights.
+    weights: list[tuple[int, int]] = []
+    position = 0
+    for units, count in runs(blocking.units):
+        block = Block(node, chain, blocking.lanes, (0,), units, source.buffer)
+        packed = [pack(block, position + index * units) for index in range(count)]
+        weights.append((unit.add_weights(np.concatenate(packed)), packed[0].size))
+        position += units * count
+    lines: list[str] = []
+    for pixels in blocking.pixels:
+        calls: list[str] = []
+        position = 0
+        for (units, count), place in zip(runs(blocking.units), weights, strict=True):
+            block = Block(node, chain, blocking.lanes, pixels.offsets, units, source.buffer)
+            function = _block_function(unit, block)
+            calls += _calls(unit, block, function, source, position, count, place, sources)
+            position += units * count
+        lines += pixel_loop(pixels, calls)
+    return lines
+
+
+def runs(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Equal neighbours counted: 5 5 4 → (5, 2), (4, 1)."""
+    result: list[tuple[int, int]] = []
+    for size in sizes:
+        if result and result[-1][0] == size:
+            result[-1] = (size, result[-1][1] + 1)
+        else:
+            result.append((size, 1))
+    return result
+
+
+def pixel_loop(pixels: PixelBlock, calls: Sequence[str]) -> list[str]:
+    """C: the calls for each of the pixel blocks, with `x` set."""
+    if pixels.count == 1:
+        return ["{", f"    const int x = {pixels.start};", *(indented(call) for call in calls), "}"]
+    head = f"for (int i = 0, x = {pixels.start}; i < {pixels.count}; ++i, x += {pixels.step}) {{"
+    return [head, *(indented(call) for call in calls), "}"]
+
+
+def _calls(
+    unit: Unit,
+    block: Block,
+    function: str,
+    source: View,
+    first_unit: int,
+    count: int,
+    weights: tuple[int, int],
+    sources: dict[str, str],
+) -> list[str]:
+    """C: one call, or a loop of calls, of a block function."""
+    chain, node = block.chain, block.node
+    stage = chain.stages[0]
+    shuffled = node.attributes.get("shuffle") == 2
+    start, size = weights
+    arguments = [
+        f"in + {source.start(chain.input_channel)} + x * {stage.stride[1]}",
+        f"job->weights + {start} + b * {size}",
+        f"out + {_address(unit.view(node.name), stage.channel + first_unit, block.units, shuffled, chain.sub_row)}",
+    ]
+    for operand in stage.epilogue.operands:
+        view = unit.view(operand.value)
+        channel = stage.channel + first_unit - operand.first_channel
+        arguments.append(
+            f"{sources[operand.value]} + {_operand_address(view, channel, block.units, operand, shuffled, chain)}"
+        )
+    row = f"2 * y + {chain.sub_row}" if shuffled else "y"
+    call = f"{function}({', '.join(arguments)}, y, {row});"
+    if count == 1:
+        return [re.sub(r" \+ b \* \d+", "", call)]
+    return [f"for (int b = 0; b < {count}; ++b)", f"    {call}"]
+
+
+def _address(view: View, channel: int, units: int, shuffled: bool, sub_row: int) -> str:
+    buffer = view.buffer
+    row, column = (f"(2 * y + {sub_row})", "2 * x") if shuffled else ("y", "x")
+    start = buffer.lead + (view.first_channel + channel) * buffer.segment
+    return f"{row} * (ptrdiff_t){buffer.row} + {start} + b * {units * buffer.segment} + {column}"
+
+
+def _operand_address(view: View, channel: int, units: int, operand: Operand, shuffled: bool, chain: Chain) -> str:
+    if not operand.pooled:
+        return _address(view, channel, units, shuffled, chain.sub_row)
+    # Of half the size: a shuffled result's grid, or half of a plain one's row and column.
+    buffer = view.buffer
+    row, column = ("y", "x") if shuffled else ("(y >> 1)", "(x >> 1)")
+    start = buffer.lead + (view.first_channel + channel) * buffer.segment
+    return f"{row} * (ptrdiff_t){buffer.row} + {start} + b * {units * buffer.segment} + {column}"
+
+
+def pack(block: Block, first: int) -> Floats:
+    """The weights of units [first, first + block.units) in the order in which the block function reads them."""
+    own = slice(first, first + block.units)
+    parts: list[Floats] = []
+    for index, stage in enumerate(block.chain.stages):
+        if index == 0:
+            shape = (block.units, block.chain.accumulators)
+            parts.append(np.zeros(shape, np.float32) if stage.bias is None else stage.bias[own])
+        for ky in stage.rows:
+            for channel in range(stage.weights.shape[2]):
+                parts += [stage.weights[own, a, channel, ky, kx] for kx, a in _taps(block.chain, stage)]
+        parameters = [stage.epilogue.parameters(stage.channel + u) for u in range(own.start, own.stop)]
+        parts.append(np.asarray(parameters, np.float32))
+    return np.concatenate([np.asarray(part, np.float32).ravel() for part in parts])
+
+
+def _taps(chain: Chain, stage: Stage) -> list[tuple[int, int]]:
+    """(kernel column, accumulator) in the order of use."""
+    columns = [stage.columns(a) for a in range(chain.accumulators)]
+    every = sorted({kx for own in columns for kx in own})
+    return [(kx, a) for kx in every for a in range(chain.accumulators) if kx in columns[a]]
+
+
+def _block_function(unit: Unit, block: Block) -> str:
+    operands = block.chain.stages[0].epilogue.operands
+    arguments = ["const float *in", "const float *w", "float *out"]
+    arguments += [f"const {operand.element} *{operand.argument}" for operand in operands]
+    lines = start_code(block)
+    for index, stage in enumerate(block.chain.stages):
+        lines += stage_code(block, stage)
+        if index:
+            lines += _advance(unit, block, stage, block.chain.stages[index - 1])
+        lines += _store_code(unit, block, stage)
+    lines.append("(void)grid_row; (void)y;")
+    signature = f"void NAME({', '.join(arguments)}, int grid_row, int y)"
+    return unit.add_function("block", signature, indented("\n".join(lines)))
+
+
+def _advance(unit: Unit, block: Block, stage: Stage, before: Stage) -> list[str]:
+    """C: pointers to the next stage's output channels."""
+    step = stage.channel - before.channel
+    lines = [f"out += {step * unit.view(block.node.name).buffer.segment};"]
+    for operand in stage.epilogue.operands:
+        lines.append(f"{operand.argument} += {step * unit.view(operand.value).buffer.segment};")
+    return lines
+
+
+def start_code(block: Block) -> list[str]:
+    """C: declare the accumulators with their start values."""
+    n, lines, position = block.lanes, [], 0
+    for unit_names in block.names():
+        for vectors in unit_names:
+            values = ", ".join(f"{name} = splat{n}(w[{position}])" for name in vectors)
+            lines.append(f"f{n} {values};")
+            position += 1
+    return [*lines, f"w += {position};"]
+
+
+def stage_code(block: Block, stage: Stage) -> list[str]:
+    """C: add the stage's taps to the accumulators; `in` stands at channel 0 of row 0, `grid_row` is the row."""
+    channels = stage.weights.shape[2]
+    taps = _taps(block.chain, stage)
+    per_channel = len(taps) * block.units
+    inner = [
+        f"for (int c = 0; c < {channels}; ++c, p += {block.source.segment}, w += {per_channel}) {{",
+        *(indented(line) for line in _tap_code(block, stage, taps)),
+        "}",
+    ]
+    height = block.source.height
+    lines: list[str] = []
+    if len(stage.rows) > 1 and stage.rows == tuple(range(stage.rows[0], stage.rows[-1] + 1)):
+        first = f"grid_row * {stage.stride[0]} + {stage.rows[0] * stage.dilation[0] - stage.padding[0]}"
+        lines.append(f"for (int k = 0, r = {first}; k < {len(stage.rows)}; ++k, r += {stage.dilation[0]}) {{")
+        lines += [indented(line) for line in _row_code(block, inner, height, per_channel * channels, True)]
+        return [*lines, "}"]
+    for ky in stage.rows:
+        offset = ky * stage.dilation[0] - stage.padding[0]
+        lines += ["{", f"    const int r = grid_row * {stage.stride[0]} + {offset};"]
+        reachable = offset >= 0 and (grid_rows(block) - 1) * stage.stride[0] + offset < height
+        lines += [indented(line) for line in _row_code(block, inner, height, per_channel * channels, not reachable)]
+        lines.append("}")
+    return lines
+
+
+def grid_rows(block: Block) -> int:
+    """Rows of the convolution's grid."""
+    height = block.node.type.shape[2]
+    return height // 2 if block.node.attributes.get("shuffle") == 2 else height
+
+
+def _row_code(block: Block, inner: list[str], height: int, weights: int, guarded: bool) -> list[str]:
+    """C: one kernel row; outside the map all its taps are zero, so they are skipped."""
+    body = [f"const float *p = in + r * (ptrdiff_t){block.source.row};", *inner]
+    if not guarded:
+        return body
+    return [
+        f"if (r < 0 || r >= {height}) {{",
+        f"    w += {weights};",
+        "} else {",
+        *(indented(line) for line in body),
+        "}",
+    ]
+
+
+def _tap_code(block: Block, stage: Stage, taps: Sequence[tuple[int, int]]) -> list[str]:
+    n, names = block.lanes, block.names()
+    lines, position = [], 0
+    for kx in sorted({kx for kx, _ in taps}):
+        shift = kx * stage.dilation[1] - stage.padding[1]
+        lines.append("{")
+        for v, offset in enumerate(block.offsets):
+            load = strided_load(n, f"p + {offset * stage.stride[1] + shift}", stage.stride[1])
+            lines.append(f"    const f{n} x{v} = {load};")
+        for accumulator in [a for column, a in taps if column == kx]:
+            for u in range(block.units):
+                adds = " ".join(f"{names[u][accumulator][v]} += x{v} * s;" for v in range(len(block.offsets)))
+                # Packed accumulator by accumulator, each with all units.
+                lines.append(f"    {{ const float s = w[{position}]; {adds} }}")
+                position += 1
+        lines.append("}")
+    return lines
+
+
+def _store_code(unit: Unit, block: Block, stage: Stage) -> list[str]:
+    n, segment = block.lanes, unit.view(block.node.name).buffer.segment
+    shuffled = block.node.attributes.get("shuffle") == 2
+    count = stage.epilogue.parameter_count
+    lines: list[str] = []
+    for u, accumulators in enumerate(block.names()):
+        for v, offset in enumerate(block.offsets):
+            values = [accumulators[0][v]]
+            offsets = [offset]
+            if shuffled:
+                left, right = accumulators[0][v], accumulators[1][v]
+                values = [f"low{n}({left}, {right})", f"high{n}({left}, {right})"]
+                offsets = [2 * offset, 2 * offset + n]
+            for value, at in zip(values, offsets, strict=True):
+                steps = stage.epilogue.code(n, "v", u, at, f"(w + {u * count})")
+                store = f"store{n}(out + {u * segment + at}, v);"
+                lines.append(" ".join(["{", f"f{n} v = {value};", *steps, store, "}"]))
+    return [*lines, f"w += {count * block.units};"]

@@ -1,0 +1,143 @@
+"""The C file and its header from a filled unit and the fixed parts beside this file."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+
+from fleetseg.compiler.emit.epilogue import unpooling_helper
+from fleetseg.compiler.emit.unit import Floats, Kernel, Unit
+from fleetseg.compiler.emit.vectors import vector_helpers
+
+_CONDITIONS = {"always": "FOR_ALL", "logits": "FOR_LOGITS", "classes": "FOR_CLASSES"}
+_VALUES_PER_LINE = 8
+
+_INCLUDES = """\
+#define _POSIX_C_SOURCE 200809L
+#include "NAME.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+"""
+
+_TABLE = """\
+struct kernel {
+    void (*run)(const struct job *job, int first, int last);
+    int rows;
+    int when;
+};
+
+enum { FOR_ALL, FOR_LOGITS, FOR_CLASSES };
+"""
+
+
+def header_text(prefix: str, title: str, sizes: dict[str, int]) -> str:
+    """NAME.h; `sizes` fills the marks between @ signs."""
+    text = _part("header.h").replace("TITLE", title)
+    for mark, value in sizes.items():
+        text = text.replace(f"@{mark}@", str(value))
+    return text.replace("NAME", prefix)
+
+
+def source_text(unit: Unit, prefix: str, description: str, size_text: str) -> str:
+    """NAME.c, whole."""
+    extensions = unit.target.extensions
+    vectors = vector_helpers(unit.lanes, unit.target)
+    unpooling = [n for n in sorted(unit.lanes) if any(f"unpooled{n}(" in body for body in unit.functions.values())]
+    missing = [n // 2 for n in unpooling if n // 2 not in unit.lanes]
+    if missing:
+        vectors = vector_helpers([*unit.lanes, *missing], unit.target)
+    parts = [
+        _INCLUDES,
+        "#include <immintrin.h>\n" if unit.target.is_x86 else "",
+        _part("pool_of_threads.c"),
+        _weights(unit.weights),
+        _open_target(extensions),
+        "#define HELPER static inline __attribute__((unused, always_inline))\n",
+        vectors,
+        *(unpooling_helper(n) for n in unpooling),
+        *unit.functions.values(),
+        _close_target(extensions),
+        _TABLE,
+        _kernels(unit.kernels),
+        _zeroed(unit),
+        f"static const char description[] =\n{c_string(description)};\n",
+        _interface(extensions, size_text),
+    ]
+    return "\n".join(part for part in parts if part).replace("NAME", prefix)
+
+
+def c_string(text: str) -> str:
+    """ASCII text as adjacent C string literals of moderate length."""
+    chunks = [text[i : i + 400] for i in range(0, len(text), 400)] or [""]
+    return "\n".join(f"    {json.dumps(chunk)}" for chunk in chunks)
+
+
+def _interface(extensions: tuple[str, ...], size_text: str) -> str:
+    checks = [f'if (!__builtin_cpu_supports("{name}"))\n        return 0;' for name in extensions]
+    text = _part("interface.c").replace("PROCESSOR_CHECK", "\n    ".join(checks))
+    text = text.replace("EXTENSIONS_TEXT", json.dumps(", ".join(extensions)))
+    # Inside a literal the macro's name would stand for nothing.
+    text = text.replace("1 and NAME_MAX_THREADS", "1 and 256")
+    return text.replace("SIZE_TEXT", json.dumps(size_text))
+
+
+def _open_target(extensions: tuple[str, ...]) -> str:
+    """Allow the extensions for kernels alone, so that the check of the processor itself needs none."""
+    if not extensions:
+        return ""
+    names = ",".join(extensions)
+    return f"""\
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("{names}"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("{names}")
+#endif
+"""
+
+
+def _close_target(extensions: tuple[str, ...]) -> str:
+    if not extensions:
+        return ""
+    return "#if defined(__clang__)\n#pragma clang attribute pop\n#else\n#pragma GCC pop_options\n#endif\n"
+
+
+def _weights(values: Floats) -> str:
+    literals = [_literal(float(value)) for value in values]
+    lines = [
+        "    " + ", ".join(literals[i : i + _VALUES_PER_LINE]) + "," for i in range(0, len(literals), _VALUES_PER_LINE)
+    ]
+    body = "\n".join(lines)
+    return f"static const float weights[{values.size}] __attribute__((aligned(64))) = {{\n{body}\n}};\n"
+
+
+def _literal(value: float) -> str:
+    text = f"{value:.9g}"
+    return f"{text}f" if "." in text or "e" in text else text
+
+
+def _kernels(kernels: list[Kernel]) -> str:
+    lines = [
+        f"    {{{kernel.function}, {kernel.rows}, {_CONDITIONS[kernel.when]}}}, /* {kernel.name}: {kernel.place} */"
+        for kernel in kernels
+    ]
+    body = "\n".join(lines)
+    return f"static const struct kernel kernels[] = {{\n{body}\n}};\nenum {{ KERNELS = {len(kernels)} }};\n"
+
+
+def _zeroed(unit: Unit) -> str:
+    rows = [f"    {{{buffer.offset}, {buffer.bytes}}}," for buffer in unit.plan.zeroed]
+    body = "\n".join(rows)
+    comment = "/* Offset and size of what is cleared once: margins that no kernel writes. */"
+    return f"{comment}\nstatic const size_t zeroed[][2] = {{\n{body}\n}};\n"
+
+
+def _part(name: str) -> str:
+    return (resources.files("fleetseg.compiler.emit") / name).read_text(encoding="utf-8")

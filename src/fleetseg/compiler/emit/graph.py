@@ -1,0 +1,38 @@
+"""Every node to its emitter, in order."""
+
+from __future__ import annotations
+
+from fleetseg.compiler.emit.classes import emit_argmax, emit_conv_classes
+from fleetseg.compiler.emit.conv import emit_conv
+from fleetseg.compiler.emit.image import emit_image, emit_logits
+from fleetseg.compiler.emit.per_channel import emit_copy, emit_pool, emit_pool_place
+from fleetseg.compiler.emit.unit import Unit
+from fleetseg.compiler.ir import Node
+from fleetseg.errors import CompileError
+from fleetseg.metadata import Normalisation
+
+
+def emit_graph(unit: Unit, normalisation: Normalisation, size: tuple[int, int]) -> None:
+    """Fill the unit; `CompileError` names the first node that has no C, with its place in the module."""
+    emit_image(unit, normalisation, size)
+    for index, node in enumerate(unit.graph.nodes):
+        _emit_node(unit, node, f"{index}")
+    emit_logits(unit)
+
+
+def _emit_node(unit: Unit, node: Node, name: str) -> None:
+    name = f"{name} {node.op}"
+    if node.op == "conv2d" and node.epilogue and node.epilogue[-1].op == "argmax":
+        emit_conv_classes(unit, node, name)
+    elif node.op in ("conv2d", "pyramid"):
+        emit_conv(unit, node, name)
+    elif node.op in ("max_pool", "avg_pool"):
+        emit_pool(unit, node, name)
+    elif node.op == "pool_place":
+        emit_pool_place(unit, node, name)
+    elif node.op == "copy":
+        emit_copy(unit, node, name)
+    elif node.op == "argmax":
+        emit_argmax(unit, node, name)
+    elif node.op != "concat" or node["axis"] != 1:  # a concat is where its parts lie
+        raise CompileError(f"operation '{node.op}' at {node.place} has no C yet")

@@ -1,0 +1,55 @@
+"""The borders of the library: uint8 images in, float32 logits out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fleetseg.compiler.emit.epilogue import c_float
+from fleetseg.compiler.emit.unit import KERNEL_SIGNATURE, Kernel, Unit, indented
+from fleetseg.metadata import Normalisation
+
+
+def emit_image(unit: Unit, normalisation: Normalisation, size: tuple[int, int]) -> None:
+    """Add the kernel that normalises an interleaved uint8 image of `size` (width, height) into channel segments.
+
+    Values are exactly those of `Normalisation.apply`. Padding, in the arena, stays zero: the mean colour.
+    """
+    name = next(iter(unit.graph.inputs))
+    view = unit.view(name)
+    channels = unit.graph.inputs[name].shape[1]
+    factors = np.float32(normalisation.scale) / np.asarray(normalisation.std, np.float32)
+    order = range(channels) if normalisation.order == "rgb" else range(channels - 1, -1, -1)
+    width, height = size
+    body = [
+        f"float *out = {unit.pointer(name)};",
+        "for (int y = first; y < last; ++y) {",
+        f"    const uint8_t *p = job->image + y * (ptrdiff_t){width * channels};",
+    ]
+    for channel, source in enumerate(order):
+        mean, factor = c_float(float(np.float32(normalisation.mean[channel]))), c_float(float(factors[channel]))
+        body += [
+            f"    float *o{channel} = out + y * (ptrdiff_t){view.buffer.row} + {view.start(channel)};",
+            f"    for (int x = 0; x < {width}; ++x)",
+            f"        o{channel}[x] = ((float)p[x * {channels} + {source}] - {mean}) * {factor};",
+        ]
+    body.append("}")
+    function = unit.add_function("kernel", KERNEL_SIGNATURE, indented("\n".join(body)))
+    unit.add_kernel(Kernel(function, height, "image", "the image, normalised"))
+
+
+def emit_logits(unit: Unit) -> None:
+    """Add the kernel that copies the logits out, cropped, as (C, height, width)."""
+    name = unit.graph.outputs[0]
+    view = unit.view(name)
+    channels = unit.graph.type_of(name).shape[1]
+    width, height = unit.seen
+    body = [
+        f"const float *in = {unit.pointer(name)};",
+        "for (int y = first; y < last; ++y)",
+        f"    for (int c = 0; c < {channels}; ++c)",
+        f"        memcpy(job->logits + (c * (ptrdiff_t){height} + y) * {width},",
+        f"               in + y * (ptrdiff_t){view.buffer.row} + {view.start()} + c * {view.buffer.segment},",
+        f"               {width} * sizeof(float));",
+    ]
+    function = unit.add_function("kernel", KERNEL_SIGNATURE, indented("\n".join(body)))
+    unit.add_kernel(Kernel(function, height, "logits", "the logits, copied out", "logits"))

@@ -1,0 +1,166 @@
+/* ---- the interface ---- */
+
+struct NAME_instance {
+    struct pool pool;
+    struct job job;
+    pthread_mutex_t running;
+    void *memory;
+};
+
+struct worker {
+    struct NAME_instance *instance;
+    int index;
+};
+
+static void run_kernels(struct NAME_instance *instance, int index)
+{
+    /* A copy: behind the last barrier the caller may already set up the next run. */
+    const struct job own = instance->job, *job = &own;
+    const int threads = instance->pool.threads;
+    for (int k = 0; k < KERNELS; ++k) {
+        const struct kernel *kernel = &kernels[k];
+        if ((kernel->when == FOR_LOGITS && !job->logits) || (kernel->when == FOR_CLASSES && !job->classes))
+            continue;
+        const int first = (int)((int64_t)kernel->rows * index / threads);
+        const int last = (int)((int64_t)kernel->rows * (index + 1) / threads);
+        kernel->run(job, first, last);
+        barrier(&instance->pool);
+    }
+}
+
+static void *work(void *argument)
+{
+    const struct worker own = *(struct worker *)argument;
+    free(argument);
+    unsigned seen = 0;
+    for (;;) {
+        seen = await_run(&own.instance->pool, seen);
+        if (atomic_load(&own.instance->pool.stop))
+            return NULL;
+        run_kernels(own.instance, own.index);
+    }
+}
+
+static int processor_fits(void)
+{
+    PROCESSOR_CHECK
+    return 1;
+}
+
+static void stop_workers(struct NAME_instance *instance, int count)
+{
+    atomic_store(&instance->pool.stop, 1);
+    start_run(&instance->pool);
+    for (int i = 0; i < count; ++i)
+        pthread_join(instance->pool.workers[i], NULL);
+}
+
+static int start_workers(struct NAME_instance *instance)
+{
+    struct pool *pool = &instance->pool;
+    for (int i = 1; i < pool->threads; ++i) {
+        struct worker *own = malloc(sizeof *own);
+        if (own) {
+            own->instance = instance;
+            own->index = i;
+        }
+        if (!own || pthread_create(&pool->workers[i - 1], NULL, work, own) != 0) {
+            free(own);
+            stop_workers(instance, i - 1);
+            return NAME_NO_MEMORY;
+        }
+    }
+    return NAME_OK;
+}
+
+static void release(struct NAME_instance *instance)
+{
+    pthread_mutex_destroy(&instance->pool.mutex);
+    pthread_cond_destroy(&instance->pool.wake);
+    pthread_mutex_destroy(&instance->running);
+    free(instance->pool.workers);
+    free(instance->memory);
+    free(instance);
+}
+
+NAME_API int NAME_create(int threads, NAME_instance **result)
+{
+    if (!result || threads < 1 || threads > NAME_MAX_THREADS)
+        return NAME_BAD_ARGUMENT;
+    *result = NULL;
+    if (!processor_fits())
+        return NAME_BAD_PROCESSOR;
+    NAME_instance *instance = calloc(1, sizeof *instance);
+    if (!instance)
+        return NAME_NO_MEMORY;
+    pthread_mutex_init(&instance->pool.mutex, NULL);
+    pthread_cond_init(&instance->pool.wake, NULL);
+    pthread_mutex_init(&instance->running, NULL);
+    instance->pool.threads = threads;
+    instance->pool.workers = calloc((size_t)threads, sizeof *instance->pool.workers);
+    instance->memory = malloc(NAME_ARENA_BYTES + 64);
+    if (!instance->pool.workers || !instance->memory) {
+        release(instance);
+        return NAME_NO_MEMORY;
+    }
+    instance->job.arena = (char *)instance->memory + (64 - (uintptr_t)instance->memory % 64) % 64;
+    instance->job.weights = weights;
+    for (size_t i = 0; i < sizeof zeroed / sizeof *zeroed; ++i)
+        memset(instance->job.arena + zeroed[i][0], 0, zeroed[i][1]);
+    const int status = start_workers(instance);
+    if (status != NAME_OK) {
+        release(instance);
+        return status;
+    }
+    *result = instance;
+    return NAME_OK;
+}
+
+NAME_API int NAME_run(NAME_instance *instance, const uint8_t *image, int width, int height, int channels,
+                      uint8_t *classes, float *logits)
+{
+    if (!instance || !image || (!classes && !logits))
+        return NAME_BAD_ARGUMENT;
+    if (width != NAME_WIDTH || height != NAME_HEIGHT || channels != NAME_CHANNELS)
+        return NAME_BAD_SIZE;
+    /* One run at a time; an instance of one's own never waits here. */
+    pthread_mutex_lock(&instance->running);
+    instance->job.image = image;
+    instance->job.classes = classes;
+    instance->job.logits = logits;
+    start_run(&instance->pool);
+    run_kernels(instance, 0);
+    pthread_mutex_unlock(&instance->running);
+    return NAME_OK;
+}
+
+NAME_API void NAME_destroy(NAME_instance *instance)
+{
+    if (!instance)
+        return;
+    stop_workers(instance, instance->pool.threads - 1);
+    release(instance);
+}
+
+NAME_API const char *NAME_message(int status)
+{
+    switch (status) {
+    case NAME_OK:
+        return "done";
+    case NAME_BAD_ARGUMENT:
+        return "an argument is NULL or the number of threads is not between 1 and NAME_MAX_THREADS";
+    case NAME_BAD_SIZE:
+        return "the image must be " SIZE_TEXT;
+    case NAME_NO_MEMORY:
+        return "there is not enough memory, or no thread could be started";
+    case NAME_BAD_PROCESSOR:
+        return "the processor lacks an instruction set that this library uses: " EXTENSIONS_TEXT;
+    default:
+        return "unknown status";
+    }
+}
+
+NAME_API const char *NAME_describe(void)
+{
+    return description;
+}

@@ -1,0 +1,229 @@
+"""Where every value lies: rows of channel segments in one arena.
+
+A feature map is stored row by row; a row holds one segment of W values for each channel, with zeros before, between
+and after them as wide as the widest window that reads it. So a dilated tap is a load at another offset, a concat is
+adjacent segments, and no lane is wasted on odd channel counts. Rows above and below are no part of it: kernels skip
+taps that fall outside.
+
+Zeros are written once, when an instance is made. Buffers with zeros therefore share memory only with buffers of the
+same layout, one after the other; all others share freely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fleetseg.compiler.ir import Graph, Node
+from fleetseg.compiler.types import window_size
+
+#: Elements to which rows and segments are aligned: 64 bytes of float32.
+ALIGNMENT = 16
+#: Bytes behind the last buffer that vectors may read.
+SLACK = 512
+ELEMENT_BYTES = {"f32": 4, "u8": 1}
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """The memory of one value or of one concat."""
+
+    name: str
+    element: str
+    channels: int
+    height: int
+    width: int
+    #: Zeros that windows may read left and right of every segment.
+    margin: int
+    #: Bytes from the start of the arena.
+    offset: int = -1
+    #: Whether something relies on zeros that no kernel writes.
+    zeroed: bool = False
+
+    @property
+    def lead(self) -> int:
+        """Elements of a row before its first segment."""
+        return _aligned(self.margin)
+
+    @property
+    def segment(self) -> int:
+        """Elements from one channel to the next."""
+        return _aligned(self.width + self.margin)
+
+    @property
+    def row(self) -> int:
+        """Elements from one row to the next."""
+        return self.lead + self.channels * self.segment
+
+    @property
+    def bytes(self) -> int:
+        """Size, a multiple of 64."""
+        size = self.height * self.row * ELEMENT_BYTES[self.element]
+        return -(-size // 64) * 64
+
+
+@dataclass(frozen=True)
+class View:
+    """A value: some channels of a buffer."""
+
+    buffer: Buffer
+    first_channel: int
+
+    def start(self, channel: int = 0) -> int:
+        """Elements from the buffer's start to row 0, `channel` of the value, column 0."""
+        return self.buffer.lead + (self.first_channel + channel) * self.buffer.segment
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Views of all values that lie in the arena, and its size in bytes."""
+
+    views: Mapping[str, View]
+    size: int
+
+    @property
+    def zeroed(self) -> tuple[Buffer, ...]:
+        """Buffers to clear when an instance is made; those that share memory are named once."""
+        found = {view.buffer.offset: view.buffer for view in self.views.values() if view.buffer.zeroed}
+        return tuple(found.values())
+
+
+def plan_memory(graph: Graph) -> MemoryPlan:
+    """Views for the input and every node but concats' parts' own and class maps, which leave the library."""
+    margins = _margins(graph)
+    homes = _homes(graph)
+    roots = {home for home, _ in homes.values()}
+    image = next(iter(graph.inputs))
+    buffers = {}
+    for name in roots:
+        value = graph.type_of(name)
+        _, channels, height, width = value.shape
+        margin = max(margins.get(member, 0) for member, (home, _) in homes.items() if home == name)
+        zeroed = margin > 0 or name == image
+        buffers[name] = Buffer(name, value.element, channels, height, width, margin, zeroed=zeroed)
+    placed, size = place(buffers, _lifetimes(graph, homes))
+    views = {name: View(placed[home], channel) for name, (home, channel) in homes.items()}
+    return MemoryPlan(views, size + SLACK)
+
+
+def window_margin(width: int, out: int, kernel: int, stride: int, dilation: int, left: int) -> int:
+    """Zeros that a window needs on the worse side of a row."""
+    right = (out - 1) * stride + (kernel - 1) * dilation - left - (width - 1)
+    return max(0, left, right)
+
+
+def _margins(graph: Graph) -> dict[str, int]:
+    margins: dict[str, int] = {}
+    for node in graph.nodes:
+        for kernel, window in _windows(graph, node):
+            name = node.inputs[0]
+            width = graph.type_of(name).shape[3]
+            stride, dilation = window["stride"][1], window.get("dilation", (1, 1))[1]
+            left, right = window["padding"][1], window["padding"][3]
+            out = window_size(width, kernel, stride, left, right, dilation)
+            need = window_margin(width, out, kernel, stride, dilation, left)
+            margins[name] = max(margins.get(name, 0), need)
+    return margins
+
+
+def _windows(graph: Graph, node: Node) -> list[tuple[int, Mapping[str, tuple[int, ...]]]]:
+    """(width of the window, its attributes) of everything that slides over the node's first input."""
+    if node.op == "conv2d":
+        return [(graph.type_of(node.inputs[1]).shape[3], node.attributes)]
+    if node.op == "pyramid":
+        widths = [graph.type_of(name).shape[3] for name in node.inputs[1:]]
+        return list(zip(widths, node["branches"], strict=True))
+    if node.op in ("max_pool", "avg_pool"):
+        return [(node["kernel_size"][1], node.attributes)]
+    return []
+
+
+def _homes(graph: Graph) -> dict[str, tuple[str, int]]:
+    """Value → (the value in whose buffer it lies, its first channel there)."""
+    homes = {name: (name, 0) for name in graph.inputs}
+    homes |= {node.name: (node.name, 0) for node in graph.nodes if not _leaves(node)}
+    for node in reversed(graph.nodes):
+        if node.op == "concat":
+            home, channel = homes[node.name]
+            for part in node.inputs:
+                homes[part] = (home, channel)
+                channel += graph.type_of(part).shape[1]
+    return homes
+
+
+def _leaves(node: Node) -> bool:
+    return node.op == "argmax" or any(step.op == "argmax" for step in node.epilogue)
+
+
+def _lifetimes(graph: Graph, homes: Mapping[str, tuple[str, int]]) -> dict[str, tuple[int, int]]:
+    """Buffer → (first, last) position of a node that writes or reads it; the logits live on to the end."""
+    spans: dict[str, tuple[int, int]] = {}
+
+    def touch(name: str, time: int) -> None:
+        if name in homes:
+            home = homes[name][0]
+            first, last = spans.get(home, (time, time))
+            spans[home] = (min(first, time), max(last, time))
+
+    for name in graph.inputs:
+        touch(name, -1)
+    for time, node in enumerate(graph.nodes):
+        if node.op != "concat":
+            for name in (node.name, *node.uses):
+                touch(name, time)
+    touch(graph.outputs[0], len(graph.nodes))
+    return spans
+
+
+def place(buffers: Mapping[str, Buffer], lifetimes: Mapping[str, tuple[int, int]]) -> tuple[dict[str, Buffer], int]:
+    """Offsets such that buffers alive at the same time never overlap, and the size that this takes.
+
+    Largest first, each at the lowest offset that is free during its life.
+    """
+    slots, members = _zeroed_slots([buffer for buffer in buffers.values() if buffer.zeroed], lifetimes)
+    forever = (-1, 10**9)
+    wanted = [(buffer, lifetimes[buffer.name]) for buffer in buffers.values() if not buffer.zeroed]
+    wanted += [(slot, forever) for slot in slots]
+    done: list[tuple[Buffer, tuple[int, int]]] = []
+    for buffer, life in sorted(wanted, key=lambda item: (-item[0].bytes, item[0].name)):
+        busy = [other for other, span in done if span[0] <= life[1] and life[0] <= span[1]]
+        done.append((replace(buffer, offset=_lowest(buffer.bytes, busy)), life))
+    offsets = {buffer.name: buffer.offset for buffer, _ in done}
+    placed = {name: replace(buffer, offset=offsets[members.get(name, name)]) for name, buffer in buffers.items()}
+    return placed, max((buffer.offset + buffer.bytes for buffer, _ in done), default=0)
+
+
+def _zeroed_slots(
+    buffers: Sequence[Buffer], lifetimes: Mapping[str, tuple[int, int]]
+) -> tuple[list[Buffer], dict[str, str]]:
+    """One slot for every set of equally laid out buffers of which no two live at once, and who is in which."""
+    slots: list[Buffer] = []
+    last_use: dict[str, int] = {}
+    members: dict[str, str] = {}
+    for buffer in sorted(buffers, key=lambda item: lifetimes[item.name]):
+        first, last = lifetimes[buffer.name]
+        fitting = [slot for slot in slots if _layout(slot) == _layout(buffer) and last_use[slot.name] < first]
+        slot = fitting[0] if fitting else buffer
+        if not fitting:
+            slots.append(buffer)
+        # The image's buffer keeps zeros where other values would write; it is never shared.
+        last_use[slot.name] = 10**9 if first == -1 else last
+        members[buffer.name] = slot.name
+    return slots, members
+
+
+def _layout(buffer: Buffer) -> tuple[object, ...]:
+    return buffer.element, buffer.channels, buffer.height, buffer.width, buffer.margin
+
+
+def _lowest(size: int, busy: Sequence[Buffer]) -> int:
+    offset = 0
+    for other in sorted(busy, key=lambda buffer: buffer.offset):
+        if offset + size <= other.offset:
+            break
+        offset = max(offset, other.offset + other.bytes)
+    return offset
+
+
+def _aligned(count: int) -> int:
+    return -(-count // ALIGNMENT) * ALIGNMENT

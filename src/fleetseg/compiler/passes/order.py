@@ -1,0 +1,39 @@
+"""Which rewrites run, in which order, and why in this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fleetseg.compiler.ir import Graph
+from fleetseg.compiler.passes.absorb_borders import absorb_borders
+from fleetseg.compiler.passes.add_class_map import add_class_map
+from fleetseg.compiler.passes.batch_norm_to_affine import batch_norm_to_affine
+from fleetseg.compiler.passes.find_pyramids import find_pyramids
+from fleetseg.compiler.passes.find_unpooling import find_unpooling
+from fleetseg.compiler.passes.fold_affine import fold_affine
+from fleetseg.compiler.passes.fuse_epilogues import fuse_epilogues
+from fleetseg.compiler.passes.lower_transposed_conv import lower_transposed_conv
+from fleetseg.compiler.passes.place_concats import place_concats
+from fleetseg.compiler.passes.split_pointwise_over_concat import split_pointwise_over_concat
+from fleetseg.compiler.passes.store_shuffled import store_shuffled
+
+Pass = Callable[[Graph], Graph]
+
+PASSES: tuple[Pass, ...] = (
+    absorb_borders,
+    find_unpooling,
+    batch_norm_to_affine,
+    # Pyramids come before any splitting: an ESP module's concat is theirs.
+    find_pyramids,
+    split_pointwise_over_concat,
+    # A BatchNorm and its activation move one after the other.
+    split_pointwise_over_concat,
+    # After the splitting, so that BatchNorm behind a concat folds too; before the transposed ones change shape.
+    fold_affine,
+    lower_transposed_conv,
+    store_shuffled,
+    fuse_epilogues,
+    place_concats,
+    add_class_map,
+)
+"""Each takes a verified graph and gives one."""
