@@ -86,9 +86,7 @@ class Run:
         if isinstance(self.train_set, CachedSamples):
             self.train_set.fill(track)
 
-    def _run_stage(
-        self, index: int, stage: StageSection, previous: SegmentationNetwork | None
-    ) -> SegmentationNetwork:
+    def _run_stage(self, index: int, stage: StageSection, previous: SegmentationNetwork | None) -> SegmentationNetwork:
         seed = self.recipe.seed * 1000 + index
         pl.seed_everything(seed, verbose=False)
         network = self._build(stage, previous)
@@ -142,7 +140,7 @@ class Run:
     def _training_loader(self, stage: StageSection, seed: tuple[int, int]) -> DataLoader[Item]:
         section = stage.augmentation
         augmentation = Augmentation(section.crop, section.scale, section.flip, section.colour)
-        samples = TrainingSamples(self.train_set, augmentation, seed, self.recipe.data.scenes)
+        samples = TrainingSamples(self.train_set, augmentation, seed, scenes_of(stage, self.recipe))
         return training_loader(samples, stage.batch_size, self.recipe.data.workers)
 
     def _class_weights(self, stage: StageSection) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -175,9 +173,7 @@ class Run:
             self.best_miou = scores.miou
             save_checkpoint(self.folder.best, network, metadata)
 
-    def _metadata(
-        self, network: SegmentationNetwork, stage: str, epoch: int, scores: Scores | None
-    ) -> ModelMetadata:
+    def _metadata(self, network: SegmentationNetwork, stage: str, epoch: int, scores: Scores | None) -> ModelMetadata:
         labels = self.train_set.labels
         crop = self.recipe.stages[-1].augmentation.crop
         provenance: dict[str, Any] = {
@@ -216,3 +212,10 @@ def check_data(recipe: Recipe, train_set: Dataset, data: str) -> None:
             f"data.scenes is {recipe.data.scenes}, but the built-in scenes have CamVid's 11 classes and "
             f"{data} has {labels.num_classes} others; set data.scenes=0"
         )
+
+
+def scenes_of(stage: StageSection, recipe: Recipe) -> int:
+    """How many built-in scenes each epoch of a stage mixes in."""
+    if recipe.data.scenes == 0 or stage.scenes is None:
+        return recipe.data.scenes
+    return stage.scenes
