@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import yaml
 
 from fleetseg.training.recipe import Recipe
 
@@ -58,28 +57,26 @@ def tiny_stage(name: str, **changes: Any) -> dict[str, Any]:
     return {**stage, **changes}
 
 
-MakeRecipe = Callable[..., Recipe]
+def tiny_recipe(**changes: Any) -> Recipe:
+    """ENet in fp32, one stage, no worker; `changes` are keys of the recipe."""
+    recipe = {
+        "name": "tiny",
+        "network": {"name": "enet"},
+        "data": {"workers": 0},
+        "seed": 3,
+        "precision": "fp32",
+        "stages": [tiny_stage("network")],
+    }
+    return Recipe.model_validate({**recipe, **changes})
 
 
-@pytest.fixture
-def make_recipe() -> MakeRecipe:
-    """Calls with keys of the recipe to change, or with `stages`; fp32, one stage, no worker by default."""
-
-    def make(**changes: Any) -> Recipe:
-        recipe = {
-            "name": "tiny",
-            "network": {"name": "enet"},
-            "data": {"workers": 0},
-            "seed": 3,
-            "precision": "fp32",
-            "stages": [tiny_stage("network")],
-        }
-        return Recipe.model_validate({**recipe, **changes})
-
-    return make
+@pytest.fixture(scope="session")
+def make_stage() -> Callable[..., dict[str, Any]]:
+    """`tiny_stage`, for tests."""
+    return tiny_stage
 
 
-def write_recipe(path: Path, recipe: Recipe) -> Path:
-    """The recipe as a YAML file."""
-    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
-    return path
+@pytest.fixture(scope="session")
+def make_recipe() -> Callable[..., Recipe]:
+    """`tiny_recipe`, for tests."""
+    return tiny_recipe

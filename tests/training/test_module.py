@@ -62,7 +62,7 @@ def test_weighted_cross_entropy_by_hand() -> None:
     s = math.log(2 + math.e)
     assert loss is not None
     assert float(loss.detach()) == pytest.approx((2 * s + 5 * s + 10 * (s - 1)) / 17, rel=1e-6)
-    assert (module.mean_loss, module.images) == (pytest.approx(float(loss)), 1)
+    assert (module.mean_loss, module.images) == (pytest.approx(float(loss.detach())), 1)
 
 
 def test_unlabelled_pixels_give_no_gradient() -> None:

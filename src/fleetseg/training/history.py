@@ -37,9 +37,7 @@ class History:
 
     def add(self, row: dict[str, Any]) -> None:
         """Append; rows of the same or a later epoch of the stage (from before a kill) are replaced."""
-        self.rows = [
-            old for old in self.rows if old["stage"] != row["stage"] or int(old["epoch"]) < int(row["epoch"])
-        ]
+        self.rows = [old for old in self.rows if old["stage"] != row["stage"] or int(old["epoch"]) < int(row["epoch"])]
         self.rows.append({key: _format(row.get(key)) for key in COLUMNS})
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")

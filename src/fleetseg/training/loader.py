@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 from collections.abc import Iterator, Sequence
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -29,9 +31,7 @@ Item = tuple[Tensor, Tensor] | FleetsegError
 class TrainingSamples(TorchDataset[Item]):
     """Augmented samples of a data set, followed by `scenes` built-in scenes that are new in every epoch."""
 
-    def __init__(
-        self, samples: Dataset, augmentation: Augmentation, seed: tuple[int, ...], scenes: int = 0
-    ) -> None:
+    def __init__(self, samples: Dataset, augmentation: Augmentation, seed: tuple[int, ...], scenes: int = 0) -> None:
         self.samples = samples
         self.augmentation = augmentation
         self.seed = seed
@@ -142,5 +142,12 @@ def _prepare_worker(_worker: int) -> None:
     import cv2
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _unless_abandoned
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+
+
+def _unless_abandoned(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Show an exception of a worker's helper threads, unless the main process hung up on them: it is leaving."""
+    if not issubclass(kind, EOFError | OSError):
+        sys.__excepthook__(kind, error, traceback)

@@ -12,13 +12,13 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from fleetseg.errors import DataError, FleetsegError, TrainingError
 from fleetseg.labels import IGNORE_INDEX
 from fleetseg.metadata import Normalisation
 from fleetseg.metrics import ConfusionMatrix, Scores
 from fleetseg.models.base import SegmentationNetwork
+from fleetseg.training.averaging import AveragedNetwork
 from fleetseg.training.precision import Precision
 from fleetseg.training.recipe import StageSection
 from fleetseg.training.schedules import learning_rate_factor
@@ -48,7 +48,7 @@ class TrainingModule(pl.LightningModule):
         self.steps_per_epoch = steps_per_epoch
         self.seed = seed
         self.precision_choice = precision
-        self.average = averaged(network, stage.ema) if stage.ema else None
+        self.average = AveragedNetwork(network, stage.ema) if stage.ema else None
         self._constant("class_weights", torch.from_numpy(class_weights))
         self._constant("mean", torch.tensor(normalisation.mean).view(1, -1, 1, 1))
         self._constant("factor", normalisation.scale / torch.tensor(normalisation.std).view(1, -1, 1, 1))
@@ -118,7 +118,7 @@ class TrainingModule(pl.LightningModule):
     def on_train_batch_end(self, *_: Any) -> None:
         """Move the averaged weights towards the new ones."""
         if self.average is not None:
-            self.average.update_parameters(self.network)
+            self.average.update(self.network)
 
     @property
     def mean_loss(self) -> float:
@@ -176,29 +176,3 @@ def compiled(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, 
     """torch.compile for one fixed size; what an earlier stage compiled for its own size is forgotten."""
     torch._dynamo.reset()
     return torch.compile(function, dynamic=False)
-
-
-def averaged(network: SegmentationNetwork, decay: float) -> AveragedModel:
-    """A copy of `network` that follows its weights and running statistics (see `average_fn`)."""
-    return AveragedModel(network, multi_avg_fn=average_fn(decay), use_buffers=True)
-
-
-def average_fn(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Exponential moving average whose decay grows at the start, so that early weights are forgotten soon.
-
-    The first update copies the weights; the n-th after it keeps min(decay, (1 + n) / (10 + n)) of the
-    average.
-    """
-
-    @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        steps = int(count)
-        weight = 1 - min(decay, (1 + steps) / (10 + steps))
-        # PyTorch groups the tensors by type, so they are all floating-point or all counters.
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, weight)
-        else:
-            for old, new in zip(averaged, current, strict=True):
-                old.copy_(new)
-
-    return update

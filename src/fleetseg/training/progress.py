@@ -120,9 +120,7 @@ class LiveProgress(pl.Callback):
         """Close the bar."""
         self.close()
 
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Close the bar before the error is printed."""
         self.close()
 

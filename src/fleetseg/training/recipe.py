@@ -101,6 +101,9 @@ class StageSection(_Section):
     part: Literal["encoder", "network"] = "network"
     epochs: int = Field(ge=1)
     batch_size: int = Field(default=8, ge=1)
+    #: Built-in scenes mixed into each epoch of this stage; None: as many as data.scenes says. Where that is 0,
+    #: which suits data with other classes, no stage has any.
+    scenes: int | None = Field(default=None, ge=0)
     augmentation: AugmentationSection = AugmentationSection()
     optimiser: OptimiserSection = OptimiserSection()
     schedule: ScheduleSection = ScheduleSection()

@@ -20,9 +20,7 @@ class ResumePointIO(CheckpointIO):
     Lightning's own writer goes through the system's temporary folder and copies from there.
     """
 
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write; `OutputError` if that is impossible."""
         with replacing(path) as temporary:
             torch.save(checkpoint, temporary)

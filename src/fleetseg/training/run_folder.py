@@ -101,9 +101,7 @@ class RunFolder:
     def _refuse_strange_files(self) -> None:
         for path in (self.best, self.last, self.history, self.root / "stages"):
             if path.exists():
-                raise UsageError(
-                    f"{self.root}: holds {path.name} but no recipe.yaml; choose an empty folder as --out"
-                )
+                raise UsageError(f"{self.root}: holds {path.name} but no recipe.yaml; choose an empty folder as --out")
 
     def _check_recipe(self, recipe: Recipe) -> None:
         try:
@@ -139,9 +137,7 @@ class RunFolder:
                 path.unlink(missing_ok=True)
 
 
-def differing_keys(
-    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
+def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """(dotted key, old value, new value) for every difference; stages are numbered."""
     for key in [*old, *(key for key in new if key not in old)]:
         yield from _differing(f"{prefix}{key}", old.get(key), new.get(key))

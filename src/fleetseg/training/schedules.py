@@ -8,9 +8,7 @@ from collections.abc import Callable
 from fleetseg.training.recipe import ScheduleSection
 
 
-def learning_rate_factor(
-    schedule: ScheduleSection, epochs: int, steps_per_epoch: int
-) -> Callable[[int], float]:
+def learning_rate_factor(schedule: ScheduleSection, epochs: int, steps_per_epoch: int) -> Callable[[int], float]:
     """Step (from 0) → factor on the base learning rate; the warm-up's steps count towards the whole.
 
     The warm-up of n steps rises linearly from 1/(n + 1); poly and cosine reach 0 after the last step; step
