@@ -28,9 +28,14 @@ Look at data, train on it, measure the result:
   fleetseg train enet-camvid --data CamVid --out runs/enet
   fleetseg evaluate runs/enet --data CamVid --split val
 
+\b
+Turn a network into a C file and a library that needs no engine:
+  fleetseg compile enet-camvid --size 480x360 --out compiled
+
 MODEL is a packaged name, an ONNX file or checkpoint (.safetensors) that fleetseg wrote, the published ESPNet
-weights (.pth), or the folder of a training run. --data is a data set's folder or the word "scenes", which is
-built in and needs no download. "fleetseg COMMAND --help" shows a command's options and examples.
+weights (.pth), or the folder of a training run or of a compiled network. --data is a data set's folder or the
+word "scenes", which is built in and needs no download. "fleetseg COMMAND --help" shows a command's options and
+examples.
 """
 
 
@@ -74,11 +79,11 @@ def _run(words: list[str]) -> int:
 
 def build_app() -> typer.Typer:
     """The application with all commands, in the order of its help."""
-    from fleetseg.cli import data, evaluate, models, predict, train
+    from fleetseg.cli import compile, data, evaluate, models, predict, train
 
     app = typer.Typer(help=_HELP, add_completion=False, rich_markup_mode=None)
     app.callback()(_root)
-    for command in (predict, evaluate, train, models, data):
+    for command in (predict, evaluate, compile, train, models, data):
         command.register(app)
     return app
 

@@ -15,11 +15,12 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A packaged name, an ONNX file, a checkpoint (.safetensors, .pth) or a training run's folder.",
+        help="A packaged name, an ONNX file, a checkpoint (.safetensors, .pth), or the folder of a training run or "
+        "of a compiled network.",
     ),
 ]
 EngineOption = Annotated[
-    str, typer.Option("--engine", help="What runs the network: auto, onnxruntime or torch.", metavar="NAME")
+    str, typer.Option("--engine", help="What runs the network: auto, native, onnxruntime or torch.", metavar="NAME")
 ]
 ThreadsOption = Annotated[
     int | None,

@@ -121,6 +121,8 @@ def _size_rule(option: str | None) -> SizeRule:
 def _training_like(model: Model, own: Size) -> Size:
     from fleetseg.runtime.network_size import training_like_size
 
+    if model.fixed_size is not None:
+        return model.fixed_size
     return training_like_size(own, model.metadata.train_size)
 
 

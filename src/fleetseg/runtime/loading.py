@@ -9,11 +9,12 @@ from pathlib import Path
 
 from fleetseg.errors import UnknownNameError, UsageError
 from fleetseg.runtime.model import Model
+from fleetseg.runtime.native_engine import is_library, read_library
 from fleetseg.runtime.onnx_engine import OnnxEngine, read_onnx
 from fleetseg.runtime.torch_engine import read_checkpoint, read_published
 
 #: What ``engine=`` may be; "auto" takes the one that the file is made for.
-ENGINES = ("auto", "onnxruntime", "torch")
+ENGINES = ("auto", "native", "onnxruntime", "torch")
 
 _ENGINE_OF_SUFFIX = {".onnx": "onnxruntime", ".safetensors": "torch", ".pth": "torch", ".pt": "torch"}
 
@@ -24,6 +25,7 @@ def load(name_or_path: str | Path, engine: str = "auto", threads: int | None = N
     `name_or_path` is a packaged name (``enet-camvid``), an ONNX file or a checkpoint (``.safetensors``) that
     fleetseg wrote, a published ESPNet checkpoint (``.pth``), or the folder of a training run, of which the
     best checkpoint is taken. A packaged name wins over a file of that name; write ``./name`` for the file.
+    The folder that ``fleetseg compile`` wrote is loaded as well; it runs on engine "native".
     `threads` None leaves the number to the engine.
 
     Raises `UsageError` for a path that does not exist or an engine that cannot run the file,
@@ -36,7 +38,11 @@ def load(name_or_path: str | Path, engine: str = "auto", threads: int | None = N
     name = os.fspath(name_or_path)
     if name in packaged_models():
         return _load_packaged(name, engine, threads)
-    return _load_file(_checkpoint_path(name), engine, threads)
+    if is_library(Path(name)):
+        if engine not in ("auto", "native"):
+            raise UsageError(f"{name}: runs on engine 'native', not on '{engine}'")
+        return read_library(Path(name), threads)
+    return _load_file(checkpoint_path(name), engine, threads)
 
 
 def packaged_models() -> tuple[str, ...]:
@@ -51,9 +57,16 @@ def _weights() -> Traversable:
     return resources.files("fleetseg") / "weights"
 
 
+def packaged_checkpoint(name: str) -> Traversable:
+    """The PyTorch weights of a packaged network, which may be missing."""
+    return _weights() / f"{name}.safetensors"
+
+
 def _load_packaged(name: str, engine: str, threads: int | None) -> Model:
+    if engine == "native":
+        raise UsageError(f"the packaged '{name}' is not compiled; run fleetseg compile first and load its folder")
     if engine == "torch":
-        with resources.as_file(_weights() / f"{name}.safetensors") as path:
+        with resources.as_file(packaged_checkpoint(name)) as path:
             if not path.is_file():
                 raise UsageError(f"the packaged '{name}' has no PyTorch weights; use engine 'onnxruntime'")
             return _load_file(path, engine, threads)
@@ -61,7 +74,7 @@ def _load_packaged(name: str, engine: str, threads: int | None) -> Model:
     return Model(session, session.metadata, name)
 
 
-def _checkpoint_path(name: str) -> Path:
+def checkpoint_path(name: str) -> Path:
     """The existing file that `name` means, a run's folder resolved to its best checkpoint."""
     path = Path(name)
     if path.is_dir():

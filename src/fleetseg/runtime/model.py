@@ -30,6 +30,9 @@ class Model:
     `ImageError` for one that is larger than memory allows.
     """
 
+    #: The only size that the network can see, where it was compiled for one; others are resized to it.
+    fixed_size: Size | None = None
+
     def __init__(self, engine: Engine, metadata: ModelMetadata, source: str = "") -> None:
         """`source` names the file in errors. `CheckpointError` if the metadata contradicts itself."""
         self.metadata = metadata

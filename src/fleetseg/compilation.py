@@ -1,0 +1,149 @@
+"""`fleetseg.compile`: a network, by name, file or as a module, becomes a library that runs without any engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fleetseg.atomic import write_bytes
+from fleetseg.errors import MissingExtraError, UnknownNameError, UsageError
+from fleetseg.image import check_size
+from fleetseg.metadata import ModelMetadata, NetworkSpec, metadata_for
+from fleetseg.runtime.loading import checkpoint_path, packaged_checkpoint, packaged_models
+from fleetseg.runtime.model import Model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: What ``precision=`` may be.
+PRECISIONS = ("fp32",)
+
+
+def compile(
+    network: str | Path | nn.Module,
+    size: tuple[int, int],
+    out: str | Path | None = None,
+    *,
+    precision: str = "fp32",
+    target: str = "host",
+    threads: int | None = None,
+    metadata: ModelMetadata | None = None,
+    dump: str | Path | None = None,
+) -> Model:
+    """Compile a network for images of `size` (width, height) and load the library: the callable of `fleetseg.load`.
+
+    `network` is a packaged name, a checkpoint, the folder of a training run, or a ``torch.nn.Module`` from a
+    normalised (1, channels, height, width) batch to logits, of which `metadata` gives classes and normalisation
+    (default: numbered classes, 3 channels, ImageNet's normalisation). `out` is the folder that gets NAME.c, NAME.h,
+    NAME.so and NAME.json; without it they live as long as the model. `dump` is a folder for the graph after every pass.
+
+    Raises `UsageError` for arguments that cannot be meant, `MissingExtraError` without torch and `CompileError` for an
+    operation that the compiler does not know, or if the C compiler is missing or fails.
+    """
+    check_size(size)
+    if precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, PRECISIONS)
+    if out is not None:
+        write_library(network, size, Path(out), target, metadata, Path(dump) if dump else None)
+        return _loaded(Path(out), threads)
+    with tempfile.TemporaryDirectory(prefix="fleetseg-") as folder:
+        write_library(network, size, Path(folder), target, metadata, Path(dump) if dump else None)
+        # The library stays mapped after its file is gone.
+        return _loaded(Path(folder), threads)
+
+
+def write_library(
+    network: str | Path | nn.Module,
+    size: tuple[int, int],
+    out: Path,
+    target: str = "host",
+    metadata: ModelMetadata | None = None,
+    dump: Path | None = None,
+) -> Path:
+    """Write NAME.c, NAME.h, NAME.so and NAME.json into `out`; returns the last. Raises as `compile`."""
+    from fleetseg.compiler.build import build_library, compiler_version, find_compiler
+    from fleetseg.compiler.pipeline import generate
+    from fleetseg.compiler.processor import extensions
+    from fleetseg.compiler.target import target_named
+
+    chosen = target_named(target, extensions())
+    compiler = find_compiler()
+    module, metadata = _module(network, metadata, size)
+    from fleetseg.compiler.capture import capture
+
+    graph = capture(module, size, metadata.network.in_channels)
+    generated = generate(graph, metadata, size, chosen, dump)
+    name = generated.prefix
+    write_bytes(out / f"{name}.h", generated.header.encode())
+    write_bytes(out / f"{name}.c", generated.source.encode())
+    build_library(out / f"{name}.c", out / f"{name}.so", compiler)
+    description = {**generated.description, "library": f"{name}.so", "compiler": compiler_version(compiler)}
+    write_bytes(out / f"{name}.json", (json.dumps(description, indent=2) + "\n").encode())
+    return out / f"{name}.json"
+
+
+def _loaded(folder: Path, threads: int | None) -> Model:
+    from fleetseg.runtime.native_engine import read_library
+
+    return read_library(folder, threads)
+
+
+def _module(
+    network: str | Path | nn.Module, metadata: ModelMetadata | None, size: tuple[int, int]
+) -> tuple[nn.Module, ModelMetadata]:
+    try:
+        from torch import nn
+    except ImportError:
+        raise MissingExtraError("compiling a network", "train") from None
+    if isinstance(network, nn.Module):
+        return network, metadata or _numbered_classes(network, size)
+    if metadata is not None:
+        raise UsageError("metadata goes with a module alone; a file of weights brings its own")
+    return _weights(os.fspath(network))
+
+
+def _weights(name: str) -> tuple[nn.Module, ModelMetadata]:
+    """The module and metadata of a packaged name, a checkpoint, or a training run's folder."""
+    from fleetseg.models.checkpoint import load_checkpoint
+    from fleetseg.models.published import load_published
+
+    if name in packaged_models():
+        with resources.as_file(packaged_checkpoint(name)) as path:
+            if not path.is_file():
+                raise UsageError(f"the packaged '{name}' has no PyTorch weights, which compiling needs")
+            return load_checkpoint(path)
+    path = checkpoint_path(name)
+    if path.suffix.lower() == ".safetensors":
+        return load_checkpoint(path)
+    if path.suffix.lower() in (".pth", ".pt"):
+        return load_published(path)
+    raise UsageError(f"{path}: a checkpoint (.safetensors or .pth) is needed to compile a network")
+
+
+def _numbered_classes(module: nn.Module, size: tuple[int, int]) -> ModelMetadata:
+    """Metadata of a module that says nothing about itself, from the shape of its logits."""
+    import torch
+
+    was_training = module.training
+    try:
+        with torch.inference_mode():
+            logits = module.eval()(torch.zeros(1, 3, size[1], size[0]))
+    finally:
+        module.train(was_training)
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 4:
+        raise UsageError(f"{type(module).__name__} gives no logits of shape (1, classes, height, width)")
+    strides = [s for s in (1, 8) if tuple(logits.shape[2:]) == (-(-size[1] // s), -(-size[0] // s))]
+    if not strides:
+        height, width = logits.shape[2:]
+        raise UsageError(
+            f"{type(module).__name__} gives logits of {width}×{height} for images of {size[0]}×{size[1]}; "
+            "the image's size or an eighth of it is needed"
+        )
+    classes = int(logits.shape[1])
+    name = type(module).__name__.lower()
+    spec = NetworkSpec(name=name, num_classes=classes, output_stride=8 if strides[0] == 8 else 1)
+    return metadata_for(spec, name, [f"class {index}" for index in range(classes)])

@@ -1,0 +1,73 @@
+"""`fleetseg compile` from a checkpoint to masks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fleetseg.cli import main
+from fleetseg.image import read_image, write_png
+from fleetseg.metadata import metadata_for
+from fleetseg.models import build_network
+from fleetseg.models.checkpoint import save_checkpoint, spec_of
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FLEETSEG_CACHE", str(tmp_path / "cache"))
+    network = build_network("espnet-c", 3, alpha2=1, alpha3=1)
+    path = tmp_path / "small.safetensors"
+    save_checkpoint(path, network, metadata_for(spec_of(network), "small-3", ["road", "car", "sky"]))
+    return path
+
+
+def test_compile_predict_and_json(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "compiled"
+    words = [
+        "compile",
+        str(checkpoint),
+        "--size",
+        "40x24",
+        "--out",
+        str(out),
+        "--dump",
+        str(tmp_path / "dump"),
+        "--json",
+    ]
+    assert main(words) == 0
+    description = json.loads(capsys.readouterr().out)
+    assert (description["width"], description["height"], description["precision"]) == (40, 24, "fp32")
+    assert description["metadata"]["classes"] == ["road", "car", "sky"]
+    assert {path.name for path in out.iterdir()} == {"small_3.c", "small_3.h", "small_3.so", "small_3.json"}
+    assert "conv2d" in (tmp_path / "dump" / "00-captured.txt").read_text()
+    assert "arena" in (tmp_path / "dump" / "schedule.txt").read_text()
+    write_png(tmp_path / "photo.png", np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8))
+    assert main(["predict", str(out), str(tmp_path / "photo.png"), "--out", str(tmp_path / "masks"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)[0]
+    assert (result["width"], result["network_size"]) == (50, [40, 24])
+    assert read_image(tmp_path / "masks" / "photo.png").shape[:2] == (30, 50)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--size", "40"], "--size 40: WIDTHxHEIGHT in pixels is needed"),
+        (["--size", "40x24", "--target", "pentium"], "There is no target 'pentium'"),
+        (["--size", "40x24", "--precision", "fp64"], "There is no precision 'fp64'"),
+    ],
+)
+def test_wrong_calls(
+    checkpoint: Path, tmp_path: Path, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compile", str(checkpoint), *words, "--out", str(tmp_path / "out")]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_onnx_file_cannot_be_compiled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model.onnx").touch()
+    assert main(["compile", str(tmp_path / "model.onnx"), "--size", "8x8", "--out", str(tmp_path / "out")]) == 2
+    assert "a checkpoint (.safetensors or .pth) is needed to compile a network" in capsys.readouterr().err
