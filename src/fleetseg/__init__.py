@@ -1,9 +1,11 @@
 """fleetseg: real-time semantic segmentation on modest hardware.
 
-import fleetseg
+Its use in Python::
 
-model = fleetseg.load("enet-camvid")   # packaged name, checkpoint, published weights or ONNX file
-mask = model(image)                    # (H, W, 3) uint8 RGB → (H, W) uint8 class ids
+    import fleetseg
+
+    model = fleetseg.load("enet-camvid")   # packaged name, checkpoint, published weights or ONNX file
+    mask = model(image)                    # (H, W, 3) uint8 RGB → (H, W) uint8 class ids
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fleetseg.compilation import compile
     from fleetseg.errors import FleetsegError
     from fleetseg.runtime import Model, load, packaged_models
 
@@ -21,11 +24,12 @@ __version__ = "0.1.0"
 _LAZY = {
     "FleetsegError": "fleetseg.errors",
     "Model": "fleetseg.runtime",
+    "compile": "fleetseg.compilation",
     "load": "fleetseg.runtime",
     "packaged_models": "fleetseg.runtime",
 }
 
-__all__ = ["FleetsegError", "Model", "__version__", "load", "packaged_models"]
+__all__ = ["FleetsegError", "Model", "__version__", "compile", "load", "packaged_models"]
 
 
 def __getattr__(name: str) -> Any:

@@ -97,6 +97,7 @@ int main(void)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
 def test_clean_under_sanitizers(folder: Path, sanitizers: str) -> None:
     program = build(CHECK, folder, "-O1", "-g", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all")

@@ -39,6 +39,8 @@ class Buffer:
     offset: int = -1
     #: Whether something relies on zeros that no kernel writes.
     zeroed: bool = False
+    #: Whether this is the caller's memory for the logits: planes, not segments, and no part of the arena.
+    external: bool = False
 
     @property
     def lead(self) -> int:
@@ -48,11 +50,15 @@ class Buffer:
     @property
     def segment(self) -> int:
         """Elements from one channel to the next."""
+        if self.external:
+            return self.height * self.width
         return _aligned(self.width + self.margin)
 
     @property
     def row(self) -> int:
         """Elements from one row to the next."""
+        if self.external:
+            return self.width
         return self.lead + self.channels * self.segment
 
     @property
@@ -84,12 +90,17 @@ class MemoryPlan:
     @property
     def zeroed(self) -> tuple[Buffer, ...]:
         """Buffers to clear when an instance is made; those that share memory are named once."""
-        found = {view.buffer.offset: view.buffer for view in self.views.values() if view.buffer.zeroed}
+        inside = [view.buffer for view in self.views.values() if not view.buffer.external]
+        found = {buffer.offset: buffer for buffer in inside if buffer.zeroed}
         return tuple(found.values())
 
 
-def plan_memory(graph: Graph) -> MemoryPlan:
-    """Views for the input and every node but concats' parts' own and class maps, which leave the library."""
+def plan_memory(graph: Graph, seen: tuple[int, int]) -> MemoryPlan:
+    """Views for the input and every node but class maps, which leave the library.
+
+    `seen` is the (width, height) of the logits that the caller gets. If nothing is cropped and nobody else reads
+    them, they are stored where the caller wants them, and the arena has no room for them.
+    """
     margins = _margins(graph)
     homes = _homes(graph)
     roots = {home for home, _ in homes.values()}
@@ -99,11 +110,37 @@ def plan_memory(graph: Graph) -> MemoryPlan:
         value = graph.type_of(name)
         _, channels, height, width = value.shape
         margin = max(margins.get(member, 0) for member, (home, _) in homes.items() if home == name)
-        zeroed = margin > 0 or name == image
+        # The image's kernel writes its own zeros, once a run: its map is large and soon dead.
+        zeroed = margin > 0 and name != image
         buffers[name] = Buffer(name, value.element, channels, height, width, margin, zeroed=zeroed)
-    placed, size = place(buffers, _lifetimes(graph, homes))
+    logits = _external_logits(graph, buffers, seen)
+    inside = _equal_margins({name: buffer for name, buffer in buffers.items() if name not in logits})
+    placed, size = place(inside, _lifetimes(graph, homes))
+    placed |= logits
     views = {name: View(placed[home], channel) for name, (home, channel) in homes.items()}
     return MemoryPlan(views, size + SLACK)
+
+
+def _external_logits(graph: Graph, buffers: Mapping[str, Buffer], seen: tuple[int, int]) -> dict[str, Buffer]:
+    name = graph.outputs[0]
+    buffer = buffers.get(name)
+    if buffer is None or graph.users(name) or (buffer.width, buffer.height) != seen:
+        return {}
+    return {name: replace(buffer, external=True)}
+
+
+def _equal_margins(buffers: Mapping[str, Buffer]) -> dict[str, Buffer]:
+    """Maps of one size get the widest margin among them: with one layout they can share memory."""
+    widest: dict[tuple[object, ...], int] = {}
+    for buffer in buffers.values():
+        size = (buffer.element, buffer.channels, buffer.height, buffer.width)
+        widest[size] = max(widest.get(size, 0), buffer.margin)
+    return {
+        name: replace(buffer, margin=widest[buffer.element, buffer.channels, buffer.height, buffer.width])
+        if buffer.zeroed
+        else buffer
+        for name, buffer in buffers.items()
+    }
 
 
 def window_margin(width: int, out: int, kernel: int, stride: int, dilation: int, left: int) -> int:
@@ -206,8 +243,7 @@ def _zeroed_slots(
         slot = fitting[0] if fitting else buffer
         if not fitting:
             slots.append(buffer)
-        # The image's buffer keeps zeros where other values would write; it is never shared.
-        last_use[slot.name] = 10**9 if first == -1 else last
+        last_use[slot.name] = last
         members[buffer.name] = slot.name
     return slots, members
 

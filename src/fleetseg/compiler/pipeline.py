@@ -40,7 +40,7 @@ def generate(
     """
     _, classes, map_height, map_width = graph.type_of(graph.outputs[0]).shape
     rewritten = _rewrite(graph, dump)
-    plan = plan_memory(rewritten)
+    plan = plan_memory(rewritten, (map_width, map_height))
     unit = Unit(rewritten, plan, target, (map_width, map_height))
     emit_graph(unit, metadata.normalisation, size)
     prefix = c_name(metadata.name)
@@ -108,7 +108,7 @@ def _schedule(unit: Unit, plan: MemoryPlan) -> str:
         f"{kernel.place}"
         for kernel in unit.kernels
     ]
-    buffers = {view.buffer.name: view.buffer for view in plan.views.values()}.values()
+    buffers = {view.buffer.name: view.buffer for view in plan.views.values() if not view.buffer.external}.values()
     lines += [
         f"{buffer.offset:10} {buffer.bytes:10,} bytes  {buffer.channels}×{buffer.height}×{buffer.width} "
         f"margin {buffer.margin}  {buffer.name}"

@@ -6,13 +6,14 @@ import numpy as np
 
 from fleetseg.compiler.emit.epilogue import c_float
 from fleetseg.compiler.emit.unit import KERNEL_SIGNATURE, Kernel, Unit, indented
+from fleetseg.compiler.memory import Buffer
 from fleetseg.metadata import Normalisation
 
 
 def emit_image(unit: Unit, normalisation: Normalisation, size: tuple[int, int]) -> None:
     """Add the kernel that normalises an interleaved uint8 image of `size` (width, height) into channel segments.
 
-    Values are exactly those of `Normalisation.apply`. Padding, in the arena, stays zero: the mean colour.
+    Values are exactly those of `Normalisation.apply`. Padding and margins become zero: the mean colour.
     """
     name = next(iter(unit.graph.inputs))
     view = unit.view(name)
@@ -23,24 +24,42 @@ def emit_image(unit: Unit, normalisation: Normalisation, size: tuple[int, int]) 
     body = [
         f"float *out = {unit.pointer(name)};",
         "for (int y = first; y < last; ++y) {",
+        f"    float *row = out + y * (ptrdiff_t){view.buffer.row};",
+        *_blank_rows(height, view.buffer),
         f"    const uint8_t *p = job->image + y * (ptrdiff_t){width * channels};",
+        f"    memset(row, 0, {view.buffer.lead} * sizeof(float));",
     ]
     for channel, source in enumerate(order):
         mean, factor = c_float(float(np.float32(normalisation.mean[channel]))), c_float(float(factors[channel]))
         body += [
-            f"    float *o{channel} = out + y * (ptrdiff_t){view.buffer.row} + {view.start(channel)};",
+            f"    float *o{channel} = row + {view.start(channel)};",
             f"    for (int x = 0; x < {width}; ++x)",
             f"        o{channel}[x] = ((float)p[x * {channels} + {source}] - {mean}) * {factor};",
+            f"    memset(o{channel} + {width}, 0, {view.buffer.segment - width} * sizeof(float));",
         ]
     body.append("}")
     function = unit.add_function("kernel", KERNEL_SIGNATURE, indented("\n".join(body)))
-    unit.add_kernel(Kernel(function, height, "image", "the image, normalised"))
+    unit.add_kernel(Kernel(function, view.buffer.height, "image", "the image, normalised"))
+
+
+def _blank_rows(height: int, buffer: Buffer) -> list[str]:
+    """C: the padding below the image."""
+    if buffer.height == height:
+        return []
+    return [
+        f"    if (y >= {height}) {{",
+        f"        memset(row, 0, {buffer.row} * sizeof(float));",
+        "        continue;",
+        "    }",
+    ]
 
 
 def emit_logits(unit: Unit) -> None:
-    """Add the kernel that copies the logits out, cropped, as (C, height, width)."""
+    """Add the kernel that copies the logits out, cropped, as (C, height, width), unless they were stored there."""
     name = unit.graph.outputs[0]
     view = unit.view(name)
+    if view.buffer.external:
+        return
     channels = unit.graph.type_of(name).shape[1]
     width, height = unit.seen
     body = [

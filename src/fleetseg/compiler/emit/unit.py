@@ -80,6 +80,8 @@ class Unit:
     def pointer(self, name: str) -> str:
         """C: the first element of the value's buffer."""
         buffer = self.view(name).buffer
+        if buffer.external:
+            return "job->logits"
         kind = "float" if buffer.element == "f32" else "uint8_t"
         return f"({kind} *)(void *)(job->arena + {buffer.offset})"
 
