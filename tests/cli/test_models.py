@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fleetseg.cli import main
+from fleetseg.models import network_names
+
+KEYS = {"name", "parameters", "fp32_mb", "fp16_mb", "gmacs_640x360", "receptive_field", "paper"}
+
+
+def test_json_lists_every_network_with_the_promised_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list(network_names())
+    assert all(set(row) == KEYS for row in rows)
+    by_name = {row["name"]: row for row in rows}
+    # ENet's Table 3 and ESPNet's section 4.2, as counted in spec/architectures.md.
+    assert by_name["enet"]["parameters"] == 364_376
+    assert by_name["espnet"]["parameters"] == 364_569
+    assert by_name["enet"]["gmacs_640x360"] == 1.7273
+    assert by_name["espnet"]["receptive_field"] == 2839
+    assert by_name["espnet-c"]["fp32_mb"] == pytest.approx(4 * 187_529 / 1e6)
+    assert by_name["espnet-c"]["fp16_mb"] == pytest.approx(2 * 187_529 / 1e6)
+    assert "1606.02147" in by_name["enet"]["paper"]
+
+
+def test_the_table_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["models", "--classes", "11"]) == 0
+    printed = capsys.readouterr().out
+    assert "363,791" in printed and "…" not in printed
+
+
+@pytest.mark.parametrize("count", ["1", "256", "0"])
+def test_impossible_class_counts_are_refused(capsys: pytest.CaptureFixture[str], count: str) -> None:
+    assert main(["models", "--classes", count]) == 2
+    complaint = capsys.readouterr().err
+    assert count in complaint and "2 to 255" in complaint and "Traceback" not in complaint
