@@ -5,7 +5,7 @@ from __future__ import annotations
 from fleetseg.compiler.ir import Graph, Node, Step, TensorType
 from fleetseg.compiler.types import BINARY, UNARY, TypeMismatchError, infer
 
-#: Operations that read a value of half the size or write one of another size than their own result.
+#: Legal epilogue steps; `add_unpooled` adds a value of half the size, spread by its places.
 STEPS = UNARY | BINARY | {"add_unpooled"}
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fleetseg.compiler.ir import Graph
+from fleetseg.compiler.ir import Graph, TensorType
 from fleetseg.compiler.passes.find_unpooling import find_unpooling
 
 from ..graphs import GraphBuilder, run
@@ -28,7 +28,7 @@ def pooled_and_spread(order: tuple[tuple[int, int], ...]) -> Graph:
     planes.append(build.add("logical_not", build.add("logical_or", seen, planes[2])))
     stacked = build.add("concat", *(build.add("reshape", p, shape=(1, 4, 1, 3, 4)) for p in planes), axis=2)
     build.constants["zero"] = np.zeros((), np.float32)
-    build.types["zero"] = build.graph("x").type_of("x").__class__((), "f32")
+    build.types["zero"] = TensorType(())
     value = build.add("reshape", build.conv(pooled, 4), shape=(1, 4, 1, 3, 4))
     spread = build.add("where", stacked, value, "zero")
     flat = build.add("reshape", spread, shape=(1, 16, 3, 4))
