@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import shutil
 import signal
 from collections.abc import Callable
@@ -36,9 +37,9 @@ WEIGHTS = ("best.safetensors", "last.safetensors", "stages/encoder.safetensors",
 
 @pytest.fixture(scope="module")
 def two_stages(make_recipe: MakeRecipe, make_stage: MakeStage) -> Recipe:
-    """Encoder, then the whole network, validated after epochs 2 and 3."""
+    """Encoder, then the whole network, validated after epochs 2 and 3; a worker prepares the images."""
     encoder = make_stage("encoder", part="encoder", epochs=2, validate_every=1)
-    return make_recipe(stages=[encoder, make_stage("network")])
+    return make_recipe(data={"workers": 1}, stages=[encoder, make_stage("network")])
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +153,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(
 ) -> None:
     Run(two_stages, str(tiny_data), tmp_path / "again").execute()
     same_results(finished, tmp_path / "again")
-    other = two_stages.model_copy(update={"seed": 4, "stages": two_stages.stages[-1:]})
+    last = two_stages.stages[-1].model_copy(update={"epochs": 1})
+    other = two_stages.model_copy(update={"seed": 4, "stages": (last,)})
     Run(other, str(tiny_data), tmp_path / "other").execute()
     left, right = (load_file(out / "last.safetensors") for out in (finished, tmp_path / "other"))
     assert not torch.equal(left["fullconv.weight"], right["fullconv.weight"])
@@ -183,11 +185,13 @@ def power_cut() -> None:
 @pytest.mark.parametrize(
     ("owner", "method", "call", "when"),
     [
-        (TrainingModule, "training_step", 2, "before"),  # in the first epoch: nothing is there yet
+        # In the first epoch: nothing is there yet.
+        pytest.param(TrainingModule, "training_step", 2, "before", marks=pytest.mark.slow),
         (ResumePointIO, "save_checkpoint", 2, "before"),  # weights of the encoder's last epoch saved, state not
         (ResumePointIO, "save_checkpoint", 2, "after"),  # the encoder is through but not declared finished
-        (TrainingModule, "training_step", 8, "after"),  # in the second stage's first epoch
-        (EpochEnd, "on_train_epoch_end", 4, "before"),  # validated, nothing saved
+        (TrainingModule, "training_step", 11, "after"),  # in the second stage's second epoch
+        # Validated, nothing saved.
+        pytest.param(EpochEnd, "on_train_epoch_end", 4, "before", marks=pytest.mark.slow),
         (ResumePointIO, "save_checkpoint", 4, "before"),  # best weights saved, state not
         (ResumePointIO, "save_checkpoint", 5, "after"),  # all epochs done, final weights not written
     ],
@@ -341,6 +345,29 @@ def test_an_image_that_breaks_is_named(
     assert "\n" not in str(caught.value)
 
 
+def test_a_killed_worker_is_one_sentence(
+    make_recipe: MakeRecipe, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill_workers() -> None:
+        for worker in multiprocessing.active_children():
+            worker.kill()
+
+    stop_at(monkeypatch, TrainingModule, "training_step", 1, "before", kill_workers)
+    with pytest.raises(TrainingError, match="stage network: a process that prepares images was ended from outside"):
+        Run(make_recipe(data={"workers": 1}), str(tiny_data), tmp_path / "run").execute()
+
+
+def test_too_little_memory_is_one_sentence(
+    make_recipe: MakeRecipe, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        torch.empty(2**60)
+
+    stop_at(monkeypatch, TrainingModule, "training_step", 2, "before", fail)
+    with pytest.raises(TrainingError, match=r"does not suffice for batches of 2 images; lower stages.network.batch_"):
+        Run(make_recipe(), str(tiny_data), tmp_path / "run").execute()
+
+
 def test_a_val_split_without_labels_is_refused(
     make_recipe: MakeRecipe, make_stage: MakeStage, tiny_data: Path, tmp_path: Path
 ) -> None:
@@ -438,7 +465,8 @@ def test_compiled_stages_of_different_sizes(
     ]
     losses = []
     for compiled in (False, True):
-        recipe = make_recipe(network={"name": "espnet"}, compile=compiled, stages=stages)
+        network = {"name": "espnet", "options": {"alpha2": 1, "alpha3": 1}}
+        recipe = make_recipe(network=network, compile=compiled, stages=stages)
         Run(recipe, str(tiny_data), tmp_path / str(compiled)).execute()
         losses.append([float(row["loss"]) for row in rows(tmp_path / str(compiled))])
     assert losses[1] == pytest.approx(losses[0], rel=2e-2)

@@ -61,7 +61,7 @@ class Run:
     def _best_so_far(self) -> float:
         if not self.folder.best.exists():
             return -1.0
-        return float(load_checkpoint(self.folder.best)[1].provenance["val_miou"])
+        return float(load_checkpoint(self.folder.best)[1].provenance.get("val_miou", -1.0))
 
     def execute(self) -> Path:
         """Train what is not trained yet; returns the path of the best weights.
