@@ -108,7 +108,7 @@ Files: `{name}.safetensors` (weights), `{name}.onnx` (height and width free), bo
 - Command: `{arguments.command}`
 - Stages: {stages}. {hours:.2f} hours in epochs on {arguments.machine}, shared with other work at the time.
 - fleetseg {provenance["fleetseg"]}, torch {provenance["torch"]}, seed {provenance["recipe"]["seed"]}.
-- Data: CamVid train (367 images, 480×360, SegNet's copy) and {provenance["recipe"]["data"]["scenes"]} built-in
+- Data: CamVid train (367 images, 480×360, SegNet's copy) and {scenes_text(provenance["recipe"])} built-in
   scenes an epoch. The weights are those of epoch {provenance["epoch"]} of stage {provenance["stage"]}, the best
   on val. No test set was used for anything.
 
@@ -129,6 +129,13 @@ The weights were trained on CamVid's images, which SegNet's copy releases under 
 personal use only, no commercial use**. The code is MIT. One camera, one town, daylight: do not rely on it for
 safety, and expect less on other streets; train on your own images for those.
 """
+
+
+def scenes_text(recipe: dict[str, Any]) -> str:
+    """How many built-in scenes the stages mix in: one number, or the range."""
+    usual = recipe["data"]["scenes"]
+    counts = {usual if stage.get("scenes") is None else stage["scenes"] for stage in recipe["stages"]}
+    return str(usual) if counts == {usual} else f"{min(counts)} to {max(counts)}"
 
 
 def cell(fraction: Any) -> str:
