@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
+from hypothesis import settings
 from onnx import TensorProto, helper
 
-from fleetseg.metadata import METADATA_KEY, ModelMetadata, NetworkSpec, Normalisation
+from fleetseg.metadata import METADATA_KEY, ModelMetadata, NetworkSpec, Normalisation, metadata_for
+
+# No deadlines: how long an example takes says something about the machine alone.
+settings.register_profile("fleetseg", deadline=None)
+settings.load_profile("fleetseg")
 
 #: Its three classes are the channels: a pixel's class is its largest channel.
 COLOUR_METADATA = ModelMetadata(
@@ -67,3 +73,54 @@ def colour_onnx(write_colour_onnx: WriteOnnx) -> Path:
 def noise() -> npt.NDArray[np.uint8]:
     """A picture of an odd size, (21, 37, 3)."""
     return np.random.default_rng(5).integers(0, 256, (21, 37, 3), dtype=np.uint8)
+
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """What the project's work shares beside the checkout; tests that need it carry the mark `shared`."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is not there")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def random_network() -> Callable[..., Any]:
+    """Builds a registered network in evaluation mode in which no weight, slope or running statistic is a default.
+
+    Call with (name, num_classes, in_channels=3, seed=0, **options).
+    """
+    import torch
+
+    from fleetseg.models import SegmentationNetwork, build_network
+
+    def build(name: str, num_classes: int, in_channels: int = 3, seed: int = 0, **options: Any) -> SegmentationNetwork:
+        torch.manual_seed(seed)
+        network = build_network(name, num_classes, in_channels, **options)
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+                torch.nn.init.normal_(module.bias, std=0.3)
+                module.running_mean.normal_(std=0.3)
+                module.running_var.uniform_(0.5, 2.0)
+            elif isinstance(module, torch.nn.PReLU):
+                torch.nn.init.uniform_(module.weight, -0.1, 0.4)
+            elif getattr(module, "bias", None) is not None:
+                torch.nn.init.normal_(module.bias, std=0.1)
+        return network.eval()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def metadata_of() -> Callable[..., ModelMetadata]:
+    """Metadata for a network with classes named class0, class1 and so on; keywords replace fields."""
+    from fleetseg.models.checkpoint import spec_of
+
+    def describe(network: Any, name: str = "test", **fields: Any) -> ModelMetadata:
+        classes = [f"class{number}" for number in range(network.num_classes)]
+        return metadata_for(spec_of(network), name, classes).model_copy(update=fields)
+
+    return describe

@@ -107,7 +107,7 @@ def receptive_field(network: SegmentationNetwork) -> int:
     suffices.
     """
     linear = _linear_copy(network)
-    width = 4096
+    width = 2048
     while (span := _widest_span(linear, width)) is None:
         width *= 2
     return span
@@ -131,7 +131,7 @@ def _widest_span(linear: SegmentationNetwork, width: int) -> int | None:
 
 
 def _linear_copy(network: SegmentationNetwork) -> SegmentationNetwork:
-    linear = copy.deepcopy(network).double().eval()
+    linear = copy.deepcopy(network).double().eval().requires_grad_(False)
     for parent in list(linear.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, MaxPool2x2):

@@ -44,6 +44,8 @@ class ESP(nn.Module):
             raise ValueError(
                 f"an ESP module of {out_channels} channels has 1 to {limit} branches, not {branches}"
             )
+        if reduce_kernel_size not in (1, 3):
+            raise ValueError(f"reduce_kernel_size is {reduce_kernel_size}; use 1 or 3")
         narrow = out_channels // branches
         first = out_channels - (branches - 1) * narrow
         kernel_size = 3 if stride == 2 else reduce_kernel_size

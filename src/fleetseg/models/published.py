@@ -131,7 +131,7 @@ def _is_weight(value: object) -> bool:
 
 
 def _why_unreadable(error: Exception) -> str:
-    foreign = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+    foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
     if foreign:
         return f"holds {foreign[1]} besides weights; a file that could run code is never loaded"
     return "is no complete file of PyTorch weights (truncated, damaged or of another kind)"
