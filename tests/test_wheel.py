@@ -76,7 +76,7 @@ def test_evaluate_and_python_interface(clean_bin: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["train", "smoke", "--out", "run"], "training"),
+        (["train", "smoke", "--out", "run"], "training a network"),
         (["models"], "listing the networks' costs"),
     ],
 )
