@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetseg.atomic import replacing, write_bytes
+from fleetseg.atomic import check_writable, replacing, write_bytes
 from fleetseg.errors import OutputError
 
 
@@ -50,3 +50,14 @@ def test_disk_full_is_one_sentence(tmp_path: Path) -> None:
     ):
         full.write(b"x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_writable_folders_are_made_and_left_empty(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file/x: cannot be written to \(Not a directory\)$"):
+        check_writable(tmp_path / "file" / "x")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 
 import pytest
@@ -38,3 +39,13 @@ def test_impossible_class_counts_are_refused(capsys: pytest.CaptureFixture[str],
     assert main(["models", "--classes", count]) == 2
     complaint = capsys.readouterr().err
     assert count in complaint and "2 to 255" in complaint and "Traceback" not in complaint
+
+
+def test_without_torch_the_sentence_is_the_install_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main(["models"]) == 2
+    assert capsys.readouterr().err == (
+        "fleetseg: listing the networks' costs needs an extra: pip install 'fleetseg[train]'\n"
+    )
