@@ -101,7 +101,10 @@ def test_a_run_ends_with_the_path_of_its_best_weights(run: Run, recipe: str, dat
         (["smoke", "--out", "r", "--set", "stages.coarse.epochs=3"], "there is no stage 'coarse'; legal: encoder, "),
         (["smoke", "--out", "r", "--set", "network.name=enett"], "There is no network 'enett'; did you mean enet"),
         (["smoke", "--out", "r", "--set", "network.options.alpha2=1"], "'enet' has no option 'alpha2'; it has: dec"),
-        (["smoke", "--out", "r", "--set", "network.name=espnet-c"], "network 'espnet-c' has no encoder to train"),
+        (
+            ["smoke", "--out", "r", "--set", "network={name: espnet-c}"],
+            "network 'espnet-c' has no encoder to train",
+        ),
         (["smoke", "--out", "r", "--set", "seed"], "--set seed: write key=value"),
         (["enet-camvid", "--out", "r"], "recipe enet-camvid names no data; give --data DIR or --data scenes"),
         (["smoke", "--out", "r", "--data", "nowhere"], "nowhere: there is no such data folder"),
