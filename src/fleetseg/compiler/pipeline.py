@@ -12,7 +12,7 @@ from typing import Any
 from fleetseg.atomic import write_bytes
 from fleetseg.compiler.emit.file import header_text, source_text
 from fleetseg.compiler.emit.graph import emit_graph
-from fleetseg.compiler.emit.unit import Unit
+from fleetseg.compiler.emit.unit import Kernel, Unit
 from fleetseg.compiler.ir import Graph
 from fleetseg.compiler.memory import MemoryPlan, plan_memory
 from fleetseg.compiler.passes.order import PASSES
@@ -52,6 +52,7 @@ def generate(
         "MAP_WIDTH": map_width,
         "MAP_HEIGHT": map_height,
         "ARENA": plan.size,
+        "KERNELS": len(unit.kernels),
     }
     description = _description(unit, metadata, prefix, sizes)
     if dump:
@@ -97,15 +98,29 @@ def _description(unit: Unit, metadata: ModelMetadata, prefix: str, sizes: dict[s
         "flags": list(FLAGS),
         "weights_sha256": hashlib.sha256(unit.weights.tobytes()).hexdigest(),
         "macs": sum(kernel.macs for kernel in unit.kernels if kernel.when != "logits"),
+        "kernels": [_kernel(kernel) for kernel in unit.kernels],
         "metadata": metadata.model_dump(mode="json"),
+    }
+
+
+def _kernel(kernel: Kernel) -> dict[str, Any]:
+    """An entry of the description's "kernels", in the order in which they run."""
+    return {
+        "name": kernel.name,
+        "place": kernel.place,
+        "when": kernel.when,
+        "rows": kernel.rows,
+        "macs": kernel.macs,
+        "bytes_read": kernel.bytes_read,
+        "bytes_written": kernel.bytes_written,
     }
 
 
 def _schedule(unit: Unit, plan: MemoryPlan) -> str:
     """A line a kernel, then a line a buffer."""
     lines = [
-        f"{kernel.name:24} rows {kernel.rows:5}  MACs {kernel.macs:12,}  {kernel.when:8} {kernel.function}  "
-        f"{kernel.place}"
+        f"{kernel.name:24} rows {kernel.rows:5}  MACs {kernel.macs:12,}  read {kernel.bytes_read:10,}  "
+        f"written {kernel.bytes_written:10,} bytes  {kernel.when:8} {kernel.function}  {kernel.place}"
         for kernel in unit.kernels
     ]
     buffers = {view.buffer.name: view.buffer for view in plan.views.values() if not view.buffer.external}.values()

@@ -24,6 +24,7 @@ _INCLUDES = """\
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 """
 
 _TABLE = """\

@@ -6,6 +6,7 @@ from fleetseg.compiler.emit.classes import emit_argmax, emit_conv_classes
 from fleetseg.compiler.emit.conv import emit_conv
 from fleetseg.compiler.emit.image import emit_image, emit_logits
 from fleetseg.compiler.emit.per_channel import emit_copy, emit_pool, emit_pool_place
+from fleetseg.compiler.emit.traffic import counted, image_traffic, logits_traffic, node_traffic
 from fleetseg.compiler.emit.unit import Unit
 from fleetseg.compiler.ir import Node
 from fleetseg.errors import CompileError
@@ -14,10 +15,13 @@ from fleetseg.metadata import Normalisation
 
 def emit_graph(unit: Unit, normalisation: Normalisation, size: tuple[int, int]) -> None:
     """Fill the unit; `CompileError` names the first node that has no C, with its place in the module."""
-    emit_image(unit, normalisation, size)
+    with counted(unit, image_traffic(unit, size)):
+        emit_image(unit, normalisation, size)
     for index, node in enumerate(unit.graph.nodes):
-        _emit_node(unit, node, f"{index}")
-    emit_logits(unit)
+        with counted(unit, node_traffic(unit, node)):
+            _emit_node(unit, node, f"{index}")
+    with counted(unit, logits_traffic(unit)):
+        emit_logits(unit)
 
 
 def _emit_node(unit: Unit, node: Node, name: str) -> None:

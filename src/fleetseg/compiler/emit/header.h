@@ -26,6 +26,8 @@ enum {
     NAME_MAP_WIDTH = @MAP_WIDTH@,
     NAME_MAP_HEIGHT = @MAP_HEIGHT@,
     NAME_ARENA_BYTES = @ARENA@,
+    /* Entries of "kernels" in the description. */
+    NAME_KERNELS = @KERNELS@,
     NAME_MAX_THREADS = 256
 };
 
@@ -47,6 +49,11 @@ NAME_API int NAME_create(int threads, NAME_instance **result);
  * Calls on one instance follow each other; different instances run side by side. */
 NAME_API int NAME_run(NAME_instance *instance, const uint8_t *image, int width, int height, int channels,
                       uint8_t *classes, float *logits);
+
+/* Like run, and says how long each kernel took: `seconds` gets NAME_KERNELS values, 0 for kernels that the asked
+ * results do not need. Waiting for the slowest thread is part of a kernel's time. */
+NAME_API int NAME_profile(NAME_instance *instance, const uint8_t *image, int width, int height, int channels,
+                          uint8_t *classes, float *logits, double *seconds);
 
 NAME_API void NAME_destroy(NAME_instance *instance);
 

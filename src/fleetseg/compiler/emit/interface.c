@@ -5,6 +5,7 @@ struct NAME_instance {
     struct job job;
     pthread_mutex_t running;
     void *memory;
+    double *seconds; /* where the time of each kernel goes, or NULL */
 };
 
 struct worker {
@@ -12,19 +13,44 @@ struct worker {
     int index;
 };
 
+/* The thread's own rows of kernel k, then the barrier; 0 if nobody wants the kernel's result. */
+static inline int run_kernel(struct NAME_instance *instance, const struct job *job, int index, int k)
+{
+    const struct kernel *kernel = &kernels[k];
+    const int threads = instance->pool.threads;
+    if ((kernel->when == FOR_LOGITS && !job->logits) || (kernel->when == FOR_CLASSES && !job->classes))
+        return 0;
+    const int first = (int)((int64_t)kernel->rows * index / threads);
+    const int last = (int)((int64_t)kernel->rows * (index + 1) / threads);
+    kernel->run(job, first, last);
+    barrier(&instance->pool);
+    return 1;
+}
+
 static void run_kernels(struct NAME_instance *instance, int index)
 {
     /* A copy: behind the last barrier the caller may already set up the next run. */
-    const struct job own = instance->job, *job = &own;
-    const int threads = instance->pool.threads;
+    const struct job own = instance->job;
+    for (int k = 0; k < KERNELS; ++k)
+        run_kernel(instance, &own, index, k);
+}
+
+/* The same with a look at the clock behind every kernel, by the caller's thread. */
+static void time_kernels(struct NAME_instance *instance, int index)
+{
+    const struct job own = instance->job;
+    double *const seconds = index == 0 ? instance->seconds : NULL;
+    struct timespec before, after;
+    clock_gettime(CLOCK_MONOTONIC, &before);
     for (int k = 0; k < KERNELS; ++k) {
-        const struct kernel *kernel = &kernels[k];
-        if ((kernel->when == FOR_LOGITS && !job->logits) || (kernel->when == FOR_CLASSES && !job->classes))
+        const int wanted = run_kernel(instance, &own, index, k);
+        if (!seconds)
             continue;
-        const int first = (int)((int64_t)kernel->rows * index / threads);
-        const int last = (int)((int64_t)kernel->rows * (index + 1) / threads);
-        kernel->run(job, first, last);
-        barrier(&instance->pool);
+        clock_gettime(CLOCK_MONOTONIC, &after);
+        seconds[k] = (double)(after.tv_sec - before.tv_sec) + 1e-9 * (double)(after.tv_nsec - before.tv_nsec);
+        if (!wanted)
+            seconds[k] = 0;
+        before = after;
     }
 }
 
@@ -37,7 +63,10 @@ static void *work(void *argument)
         seen = await_run(&own.instance->pool, seen);
         if (atomic_load(&own.instance->pool.stop))
             return NULL;
-        run_kernels(own.instance, own.index);
+        if (own.instance->seconds)
+            time_kernels(own.instance, own.index);
+        else
+            run_kernels(own.instance, own.index);
     }
 }
 
@@ -116,8 +145,8 @@ NAME_API int NAME_create(int threads, NAME_instance **result)
     return NAME_OK;
 }
 
-NAME_API int NAME_run(NAME_instance *instance, const uint8_t *image, int width, int height, int channels,
-                      uint8_t *classes, float *logits)
+static int run(NAME_instance *instance, const uint8_t *image, int width, int height, int channels,
+               uint8_t *classes, float *logits, double *seconds)
 {
     if (!instance || !image || (!classes && !logits))
         return NAME_BAD_ARGUMENT;
@@ -128,10 +157,28 @@ NAME_API int NAME_run(NAME_instance *instance, const uint8_t *image, int width, 
     instance->job.image = image;
     instance->job.classes = classes;
     instance->job.logits = logits;
+    instance->seconds = seconds;
     start_run(&instance->pool);
-    run_kernels(instance, 0);
+    if (seconds)
+        time_kernels(instance, 0);
+    else
+        run_kernels(instance, 0);
     pthread_mutex_unlock(&instance->running);
     return NAME_OK;
+}
+
+NAME_API int NAME_run(NAME_instance *instance, const uint8_t *image, int width, int height, int channels,
+                      uint8_t *classes, float *logits)
+{
+    return run(instance, image, width, height, channels, classes, logits, NULL);
+}
+
+NAME_API int NAME_profile(NAME_instance *instance, const uint8_t *image, int width, int height, int channels,
+                          uint8_t *classes, float *logits, double *seconds)
+{
+    if (!seconds)
+        return NAME_BAD_ARGUMENT;
+    return run(instance, image, width, height, channels, classes, logits, seconds);
 }
 
 NAME_API void NAME_destroy(NAME_instance *instance)

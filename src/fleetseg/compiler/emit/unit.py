@@ -30,6 +30,9 @@ class Kernel:
     when: Condition = "always"
     #: Useful multiply-adds.
     macs: int = 0
+    #: Bytes of the maps and weights that it reads, and of the map that it writes, each counted once.
+    bytes_read: int = 0
+    bytes_written: int = 0
 
 
 @dataclass
