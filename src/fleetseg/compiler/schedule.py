@@ -9,6 +9,10 @@ from fleetseg.compiler.target import Target
 
 #: Multiply-adds in flight that hide their latency: 4 cycles × 2 units.
 IN_FLIGHT = 8
+#: What loading and broadcasting a weight costs, and a turn of the innermost loop, in multiply-adds.
+BROADCAST, TURN = 0.5, 1.0
+#: The share of the loads that multiply-adds do not hide.
+UNHIDDEN = 0.1
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,13 @@ def near_equal(total: int, largest: int) -> list[int]:
 
 
 @cache
-def choose_blocking(width: int, units: int, accumulators: int, load_cost: int, held: int, target: Target) -> Blocking:
+def choose_blocking(
+    width: int, units: int, accumulators: int, load_cost: float, held: int, target: Target
+) -> Blocking:
     """The cheapest blocks by a count of cycles.
 
-    `accumulators` of a unit and pixel vector, `load_cost` in loads of an input vector, `held` further registers a
-    pixel vector that live through the whole block (the running maximum of an arg-max).
+    `accumulators` of a unit and pixel vector, `load_cost` of an input vector in multiply-adds, `held` further
+    registers a pixel vector that live through the whole block (the running maximum of an arg-max).
     """
     lanes = vector_lanes(width, target)
     vectors = -(-width // lanes)
@@ -87,8 +93,15 @@ def choose_blocking(width: int, units: int, accumulators: int, load_cost: int, h
     return Blocking(lanes, pixel_blocks(width, lanes, -pixels), tuple(near_equal(units, size)))
 
 
-def _cost(pixels: list[int], units: list[int], accumulators: int, load_cost: int) -> float:
-    """Cycles for one input channel's tap over all blocks: two multiply-adds and two loads a cycle."""
-    return sum(
-        max(p * u * accumulators, p * load_cost + u * accumulators, IN_FLIGHT) / 2 + 0.5 for p in pixels for u in units
-    )
+def _cost(pixels: list[int], units: list[int], accumulators: int, load_cost: float) -> float:
+    """Cost of one input channel's tap over all blocks, in multiply-adds of whole vectors.
+
+    A weight's broadcast costs half of an aligned vector's load, and a load as much as a multiply-add: processors that
+    issue two of these a cycle load two aligned vectors as well.
+    """
+
+    def block(pixels: int, units: int) -> float:
+        loads = pixels * load_cost + units * accumulators * BROADCAST
+        return max(pixels * units * accumulators, loads, IN_FLIGHT) + UNHIDDEN * loads + TURN
+
+    return sum(block(p, u) for p in pixels for u in units)

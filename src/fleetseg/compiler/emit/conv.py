@@ -19,7 +19,7 @@ from fleetseg.compiler.emit.epilogue import Operand
 from fleetseg.compiler.emit.unit import KERNEL_SIGNATURE, Condition, Floats, Kernel, Unit, indented
 from fleetseg.compiler.emit.vectors import strided_load
 from fleetseg.compiler.ir import Node
-from fleetseg.compiler.memory import Buffer, View
+from fleetseg.compiler.memory import ALIGNMENT, Buffer, View
 from fleetseg.compiler.schedule import PixelBlock, choose_blocking
 
 
@@ -81,9 +81,16 @@ def macs_of(chains: Sequence[Chain], node: Node) -> int:
     return total * rows * columns
 
 
-def load_cost(chain: Chain, lanes: int) -> int:
-    """Loads, and shuffles counted as such, of one input vector; wide strides gather element by element."""
-    return {1: 1, 2: 3}.get(chain.stages[0].stride[1], lanes)
+def load_cost(chain: Chain, lanes: int) -> float:
+    """Cost of one input vector in multiply-adds, averaged over the taps; wide strides gather element by element.
+
+    A load across the border of a cache line counts twice.
+    """
+    step = chain.stages[0].stride[1]
+    if step > 1:
+        return {2: 4.0}.get(step, 1.5 * lanes)
+    shifts = [kx * stage.dilation[1] - stage.padding[1] for stage in chain.stages for kx, _ in _taps(chain, stage)]
+    return float(np.mean([1.0 if shift % ALIGNMENT == 0 else 2.0 for shift in shifts]))
 
 
 def _chain_calls(unit: Unit, node: Node, chain: Chain, sources: dict[str, str]) -> list[str]:
