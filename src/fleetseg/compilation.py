@@ -103,11 +103,14 @@ def _module(
         return network, metadata or _numbered_classes(network, size)
     if metadata is not None:
         raise UsageError("metadata goes with a module alone; a file of weights brings its own")
-    return _weights(os.fspath(network))
+    return read_network(os.fspath(network))
 
 
-def _weights(name: str) -> tuple[nn.Module, ModelMetadata]:
-    """The module and metadata of a packaged name, a checkpoint, or a training run's folder."""
+def read_network(name: str) -> tuple[nn.Module, ModelMetadata]:
+    """The module, in evaluation mode, and metadata of a packaged name, a checkpoint, or a training run's folder.
+
+    Raises `UsageError` and `CheckpointError` as `fleetseg.load`.
+    """
     from fleetseg.models.checkpoint import load_checkpoint
     from fleetseg.models.published import load_published
 
