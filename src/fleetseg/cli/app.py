@@ -79,11 +79,11 @@ def _run(words: list[str]) -> int:
 
 def build_app() -> typer.Typer:
     """The application with all commands, in the order of its help."""
-    from fleetseg.cli import compile, data, evaluate, models, predict, train
+    from fleetseg.cli import benchmark, compile, data, evaluate, models, predict, train
 
     app = typer.Typer(help=_HELP, add_completion=False, rich_markup_mode=None)
     app.callback()(_root)
-    for command in (predict, evaluate, compile, train, models, data):
+    for command in (predict, evaluate, compile, benchmark, train, models, data):
         command.register(app)
     return app
 

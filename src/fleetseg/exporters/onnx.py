@@ -59,6 +59,24 @@ def export_onnx(network: nn.Module, metadata: ModelMetadata, path: str | Path) -
         temporary.write_bytes(model.SerializeToString())
 
 
+def export_fixed(module: nn.Module, example: Tensor, path: str | Path, input_name: str, output_name: str) -> None:
+    """Write any module of one input and one output as ONNX for inputs of exactly the example's shape and type.
+
+    For engines that are quicker, or only work, with fixed shapes. The module is exported as it evaluates and left as
+    it was. `OutputError` if the file cannot be written.
+    """
+    with replacing(path) as temporary, _evaluating(module), _quiet():
+        torch.onnx.export(
+            module,
+            (example,),
+            temporary,
+            input_names=[input_name],
+            output_names=[output_name],
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
 def _check_logits(logits: Tensor, metadata: ModelMetadata) -> None:
     stride = metadata.network.output_stride
     expected = (2, metadata.network.num_classes, *(-(-side // stride) for side in _EXAMPLE_SIZE))

@@ -36,6 +36,7 @@ class NativeEngine:
         network = description["metadata"]["network"]
         self._channels, self._classes = int(network["in_channels"]), int(network["num_classes"])
         self._functions = _functions(folder / str(description["library"]), str(description["prefix"]))
+        self._kernels = len(description.get("kernels", ()))
         self._instance = ctypes.c_void_p()
         if threads is not None and threads < 1:
             raise UsageError(f"threads is {threads}; at least 1 is needed")
@@ -57,6 +58,21 @@ class NativeEngine:
         result = np.empty((self._classes, *self.map_size[::-1]), np.float32)
         self._run(image, None, result.ctypes.data)
         return result
+
+    def profile(self, image: Image) -> tuple[Mask, npt.NDArray[np.float64]]:
+        """Like `classes`, with the seconds that every kernel took, in the order of the description's "kernels".
+
+        `CheckpointError` for a library that was compiled before it could tell.
+        """
+        if self._functions["profile"] is None:
+            raise CheckpointError(f"{self._source}: cannot time its kernels; compile the network again")
+        image = np.ascontiguousarray(image)
+        height, width, channels = image.shape
+        result = np.empty(self.map_size[::-1], np.uint8)
+        seconds = np.zeros(self._kernels)
+        arguments = (image.ctypes.data, width, height, channels, result.ctypes.data, None, seconds.ctypes.data)
+        self._check(self._functions["profile"](self._instance, *arguments))
+        return result, seconds
 
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:  # noqa: ARG002 - the protocol's
         """Not possible: normalisation is inside the library, which takes uint8 images."""
@@ -167,4 +183,7 @@ def _functions(library: Path, prefix: str) -> dict[str, Any]:
     functions["destroy"].restype = None
     functions["message"].argtypes = [number]
     functions["message"].restype = ctypes.c_char_p
+    functions["profile"] = getattr(loaded, f"{prefix}_profile", None)
+    if functions["profile"] is not None:
+        functions["profile"].argtypes = [pointer, pointer, number, number, number, pointer, pointer, pointer]
     return functions
