@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 #: What ``precision=`` may be.
-PRECISIONS = ("fp32",)
+PRECISIONS = ("fp32", "bf16")
 
 
 def compile(
@@ -48,10 +48,10 @@ def compile(
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
     if out is not None:
-        write_library(network, size, Path(out), target, metadata, Path(dump) if dump else None)
+        write_library(network, size, Path(out), target, metadata, Path(dump) if dump else None, precision)
         return _loaded(Path(out), threads)
     with tempfile.TemporaryDirectory(prefix="fleetseg-") as folder:
-        write_library(network, size, Path(folder), target, metadata, Path(dump) if dump else None)
+        write_library(network, size, Path(folder), target, metadata, Path(dump) if dump else None, precision)
         # The library stays mapped after its file is gone.
         return _loaded(Path(folder), threads)
 
@@ -63,6 +63,7 @@ def write_library(
     target: str = "host",
     metadata: ModelMetadata | None = None,
     dump: Path | None = None,
+    precision: str = "fp32",
 ) -> Path:
     """Write NAME.c, NAME.h, NAME.so and NAME.json into `out`; returns the last. Raises as `compile`."""
     from fleetseg.compiler.build import build_library, compiler_version, find_compiler
@@ -70,13 +71,13 @@ def write_library(
     from fleetseg.compiler.processor import extensions
     from fleetseg.compiler.target import target_named
 
-    chosen = target_named(target, extensions())
+    chosen = target_named(target, extensions(), precision)
     compiler = find_compiler()
     module, metadata = _module(network, metadata, size)
     from fleetseg.compiler.capture import capture
 
     graph = capture(module, size, metadata.network.in_channels)
-    generated = generate(graph, metadata, size, chosen, dump)
+    generated = generate(graph, metadata, size, chosen, dump, precision)
     name = generated.prefix
     write_bytes(out / f"{name}.h", generated.header.encode())
     write_bytes(out / f"{name}.c", generated.source.encode())

@@ -26,7 +26,7 @@ def test_buffers_that_live_at_once_never_overlap(items: list[tuple[int, int, int
         apart = a.offset + a.bytes <= b.offset or b.offset + b.bytes <= a.offset
         together = lives[a.name][0] <= lives[b.name][1] and lives[b.name][0] <= lives[a.name][1]
         # Zeros that are written once must not be shared with anything of another layout, ever.
-        same_layout = (a.channels, a.height, a.margin) == (b.channels, b.height, b.margin)
+        same_layout = (a.segments, a.height, a.margin) == (b.segments, b.height, b.margin)
         exclusive = (a.zeroed or b.zeroed) and not (a.zeroed and b.zeroed and same_layout)
         assert apart or not (together or exclusive)
     assert all(buffer.offset >= 0 and buffer.offset + buffer.bytes <= size for buffer in placed.values())

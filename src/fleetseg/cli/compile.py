@@ -34,7 +34,7 @@ def compile_command(
     target: Annotated[
         str, typer.Option("--target", metavar="NAME", help="host, x86-64-v4 (AVX-512), x86-64-v3 (AVX2) or generic.")
     ] = "host",
-    precision: Annotated[str, typer.Option("--precision", metavar="NAME", help="fp32.")] = "fp32",
+    precision: Annotated[str, typer.Option("--precision", metavar="NAME", help="fp32 or bf16.")] = "fp32",
     dump: Annotated[
         Path | None,
         typer.Option("--dump", metavar="DIR", help="Also write the graph after each pass, and the schedule."),
@@ -52,7 +52,7 @@ def compile_command(
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
     with Console(stderr=True).status(f"Compiling {model}: the C compiler takes its time"):
-        path = write_library(model, parse_size(size), out, target, dump=dump)
+        path = write_library(model, parse_size(size), out, target, dump=dump, precision=precision)
     description = json.loads(path.read_text())
     if as_json:
         print_json(description)

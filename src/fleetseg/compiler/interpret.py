@@ -15,6 +15,7 @@ import numpy as np
 
 from fleetseg.compiler.interpret_windows import avg_pool, conv2d, conv_transpose2d, max_pool, pyramid
 from fleetseg.compiler.ir import NUMPY_TYPES, Array, Graph, Node, Step
+from fleetseg.compiler.pairs import round_to_bf16
 from fleetseg.compiler.types import BINARY, UNARY
 
 Attributes = Mapping[str, Any]
@@ -26,6 +27,8 @@ def interpret(graph: Graph, inputs: Mapping[str, Array]) -> list[Array]:
     for name, tensor_type in graph.inputs.items():
         if inputs[name].shape != tensor_type.shape:
             raise ValueError(f"input {name} has shape {inputs[name].shape}; {tensor_type} is needed")
+        if tensor_type.element == "bf16":
+            values[name] = round_to_bf16(inputs[name])
     for node in graph.nodes:
         values[node.name] = evaluate(node, values)
     return [values[name] for name in graph.outputs]
@@ -42,7 +45,8 @@ def evaluate(node: Node, values: Mapping[str, Array]) -> Array:
         result = _apply(step, result, [values[name] for name in step.operands])
     if result.shape != node.type.shape:
         raise AssertionError(f"{node.name} = {node.op} gave {result.shape}, declared {node.type}")
-    return np.ascontiguousarray(result, dtype=NUMPY_TYPES[node.type.element])
+    result = np.ascontiguousarray(result, dtype=NUMPY_TYPES[node.type.element])
+    return round_to_bf16(result) if node.type.element == "bf16" else result
 
 
 def _apply(step: Step, result: Array, operands: Sequence[Array]) -> Array:

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-#: "u8" holds classes, places of maxima (0–3) and images.
-ElementType = Literal["f32", "u8", "bool", "i32"]
+#: "u8" holds classes, places of maxima (0–3) and images; arrays of "bf16" are float32 with rounded values.
+ElementType = Literal["f32", "u8", "bool", "i32", "bf16"]
 
 NUMPY_TYPES: Mapping[ElementType, Any] = MappingProxyType(
-    {"f32": np.float32, "u8": np.uint8, "bool": np.bool_, "i32": np.int32}
+    {"f32": np.float32, "u8": np.uint8, "bool": np.bool_, "i32": np.int32, "bf16": np.float32}
 )
 
 

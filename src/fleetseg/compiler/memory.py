@@ -15,13 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fleetseg.compiler.ir import Graph, Node
+from fleetseg.compiler.pairs import Places, extent, places_of_pairs
 from fleetseg.compiler.types import window_size
 
 #: Elements to which rows and segments are aligned: 64 bytes of float32.
 ALIGNMENT = 16
 #: Bytes behind the last buffer that vectors may read.
 SLACK = 512
-ELEMENT_BYTES = {"f32": 4, "u8": 1}
+#: An element of a bf16 map is a pair of channels.
+ELEMENT_BYTES = {"f32": 4, "u8": 1, "bf16": 4}
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Buffer:
 
     name: str
     element: str
-    channels: int
+    #: Segments of a row: channels, or pairs of channels.
+    segments: int
     height: int
     width: int
     #: Zeros that windows may read left and right of every segment.
@@ -59,7 +62,7 @@ class Buffer:
         """Elements from one row to the next."""
         if self.external:
             return self.width
-        return self.lead + self.channels * self.segment
+        return self.lead + self.segments * self.segment
 
     @property
     def bytes(self) -> int:
@@ -73,11 +76,25 @@ class View:
     """A value: some channels of a buffer."""
 
     buffer: Buffer
-    first_channel: int
+    #: Segments of the buffer before the value's own.
+    first_segment: int
+    #: Where the channels lie, if two share a segment.
+    places: Places = ()
+
+    @property
+    def paired(self) -> bool:
+        """Whether two channels share an element."""
+        return self.buffer.element == "bf16"
+
+    @property
+    def segments(self) -> int:
+        """How many segments a value over pairs has."""
+        return extent(self.places) // 2
 
     def start(self, channel: int = 0) -> int:
-        """Elements from the buffer's start to row 0, `channel` of the value, column 0."""
-        return self.buffer.lead + (self.first_channel + channel) * self.buffer.segment
+        """Elements from the buffer's start to row 0, `channel` of the value (or its pair), column 0."""
+        segment = self.places[channel] // 2 if self.paired else channel
+        return self.buffer.lead + (self.first_segment + segment) * self.buffer.segment
 
 
 @dataclass(frozen=True)
@@ -102,22 +119,24 @@ def plan_memory(graph: Graph, seen: tuple[int, int]) -> MemoryPlan:
     them, they are stored where the caller wants them, and the arena has no room for them.
     """
     margins = _margins(graph)
-    homes = _homes(graph)
+    places = places_of_pairs(graph)
+    homes = _homes(graph, places)
     roots = {home for home, _ in homes.values()}
     image = next(iter(graph.inputs))
     buffers = {}
     for name in roots:
         value = graph.type_of(name)
         _, channels, height, width = value.shape
+        segments = extent(places[name]) // 2 if name in places else channels
         margin = max(margins.get(member, 0) for member, (home, _) in homes.items() if home == name)
         # The image's kernel writes its own zeros, once a run: its map is large and soon dead.
         zeroed = margin > 0 and name != image
-        buffers[name] = Buffer(name, value.element, channels, height, width, margin, zeroed=zeroed)
+        buffers[name] = Buffer(name, value.element, segments, height, width, margin, zeroed=zeroed)
     logits = _external_logits(graph, buffers, seen)
     inside = _equal_margins({name: buffer for name, buffer in buffers.items() if name not in logits})
     placed, size = place(inside, _lifetimes(graph, homes))
     placed |= logits
-    views = {name: View(placed[home], channel) for name, (home, channel) in homes.items()}
+    views = {name: View(placed[home], segment, places.get(name, ())) for name, (home, segment) in homes.items()}
     return MemoryPlan(views, size + SLACK)
 
 
@@ -133,10 +152,10 @@ def _equal_margins(buffers: Mapping[str, Buffer]) -> dict[str, Buffer]:
     """Maps of one size get the widest margin among them: with one layout they can share memory."""
     widest: dict[tuple[object, ...], int] = {}
     for buffer in buffers.values():
-        size = (buffer.element, buffer.channels, buffer.height, buffer.width)
+        size = (buffer.element, buffer.segments, buffer.height, buffer.width)
         widest[size] = max(widest.get(size, 0), buffer.margin)
     return {
-        name: replace(buffer, margin=widest[buffer.element, buffer.channels, buffer.height, buffer.width])
+        name: replace(buffer, margin=widest[buffer.element, buffer.segments, buffer.height, buffer.width])
         if buffer.zeroed
         else buffer
         for name, buffer in buffers.items()
@@ -175,16 +194,16 @@ def _windows(graph: Graph, node: Node) -> list[tuple[int, Mapping[str, tuple[int
     return []
 
 
-def _homes(graph: Graph) -> dict[str, tuple[str, int]]:
-    """Value → (the value in whose buffer it lies, its first channel there)."""
+def _homes(graph: Graph, places: Mapping[str, Places]) -> dict[str, tuple[str, int]]:
+    """Value → (the value in whose buffer it lies, its first segment there)."""
     homes = {name: (name, 0) for name in graph.inputs}
     homes |= {node.name: (node.name, 0) for node in graph.nodes if not _leaves(node)}
     for node in reversed(graph.nodes):
         if node.op == "concat":
-            home, channel = homes[node.name]
+            home, segment = homes[node.name]
             for part in node.inputs:
-                homes[part] = (home, channel)
-                channel += graph.type_of(part).shape[1]
+                homes[part] = (home, segment)
+                segment += extent(places[part]) // 2 if part in places else graph.type_of(part).shape[1]
     return homes
 
 
@@ -249,7 +268,7 @@ def _zeroed_slots(
 
 
 def _layout(buffer: Buffer) -> tuple[object, ...]:
-    return buffer.element, buffer.channels, buffer.height, buffer.width, buffer.margin
+    return buffer.element, buffer.segments, buffer.height, buffer.width, buffer.margin
 
 
 def _lowest(size: int, busy: Sequence[Buffer]) -> int:

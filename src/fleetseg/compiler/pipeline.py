@@ -31,7 +31,12 @@ class Generated:
 
 
 def generate(
-    graph: Graph, metadata: ModelMetadata, size: tuple[int, int], target: Target, dump: Path | None = None
+    graph: Graph,
+    metadata: ModelMetadata,
+    size: tuple[int, int],
+    target: Target,
+    dump: Path | None = None,
+    precision: str = "fp32",
 ) -> Generated:
     """C for a captured graph and images of `size` (width, height).
 
@@ -39,7 +44,7 @@ def generate(
     that has no C.
     """
     _, classes, map_height, map_width = graph.type_of(graph.outputs[0]).shape
-    rewritten = _rewrite(graph, dump)
+    rewritten = _rewrite(graph, precision, dump)
     plan = plan_memory(rewritten, (map_width, map_height))
     unit = Unit(rewritten, plan, target, (map_width, map_height))
     emit_graph(unit, metadata.normalisation, size)
@@ -54,7 +59,7 @@ def generate(
         "ARENA": plan.size,
         "KERNELS": len(unit.kernels),
     }
-    description = _description(unit, metadata, prefix, sizes)
+    description = _description(unit, metadata, prefix, sizes, precision)
     if dump:
         write_bytes(dump / "schedule.txt", _schedule(unit, plan).encode())
     size_text = f"{size[0]} × {size[1]} pixels of {metadata.network.in_channels} bytes".replace("×", "x")
@@ -73,17 +78,19 @@ def c_name(name: str) -> str:
     return f"n{cleaned}" if cleaned[0].isdigit() else cleaned
 
 
-def _rewrite(graph: Graph, dump: Path | None) -> Graph:
+def _rewrite(graph: Graph, precision: str, dump: Path | None) -> Graph:
     if dump:
         write_bytes(dump / "00-captured.txt", f"{graph}\n".encode())
-    for index, rewrite in enumerate(PASSES, start=1):
+    for index, rewrite in enumerate(PASSES[precision], start=1):
         graph = rewrite(graph)
         if dump:
             write_bytes(dump / f"{index:02d}-{rewrite.__name__}.txt", f"{graph}\n".encode())
     return graph
 
 
-def _description(unit: Unit, metadata: ModelMetadata, prefix: str, sizes: dict[str, int]) -> dict[str, Any]:
+def _description(
+    unit: Unit, metadata: ModelMetadata, prefix: str, sizes: dict[str, int], precision: str
+) -> dict[str, Any]:
     return {
         "fleetseg_library": 1,
         "prefix": prefix,
@@ -92,7 +99,7 @@ def _description(unit: Unit, metadata: ModelMetadata, prefix: str, sizes: dict[s
         "map_width": sizes["MAP_WIDTH"],
         "map_height": sizes["MAP_HEIGHT"],
         "arena_bytes": sizes["ARENA"],
-        "precision": "fp32",
+        "precision": precision,
         "target": unit.target.name,
         "extensions": list(unit.target.extensions),
         "flags": list(FLAGS),
@@ -125,7 +132,7 @@ def _schedule(unit: Unit, plan: MemoryPlan) -> str:
     ]
     buffers = {view.buffer.name: view.buffer for view in plan.views.values() if not view.buffer.external}.values()
     lines += [
-        f"{buffer.offset:10} {buffer.bytes:10,} bytes  {buffer.channels}×{buffer.height}×{buffer.width} "
+        f"{buffer.offset:10} {buffer.bytes:10,} bytes  {buffer.segments}×{buffer.height}×{buffer.width} "
         f"margin {buffer.margin}  {buffer.name}"
         for buffer in sorted(buffers, key=lambda buffer: buffer.offset)
     ]

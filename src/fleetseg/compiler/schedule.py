@@ -73,9 +73,7 @@ def near_equal(total: int, largest: int) -> list[int]:
 
 
 @cache
-def choose_blocking(
-    width: int, units: int, accumulators: int, load_cost: float, held: int, target: Target
-) -> Blocking:
+def choose_blocking(width: int, units: int, accumulators: int, load_cost: float, held: int, target: Target) -> Blocking:
     """The cheapest blocks by a count of cycles.
 
     `accumulators` of a unit and pixel vector, `load_cost` of an input vector in multiply-adds, `held` further

@@ -20,6 +20,8 @@ class Target:
     extensions: tuple[str, ...]
     #: Lane counts for which the intrinsics below exist.
     native_lanes: tuple[int, ...] = ()
+    #: Whether an instruction adds products of bf16 pairs to float32.
+    dots: bool = False
 
     @property
     def is_x86(self) -> bool:
@@ -29,10 +31,12 @@ class Target:
 
 _AVX2 = ("avx2", "fma")
 _AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl", *_AVX2)
+_DOTS = "x86-64-v4-bf16"
 
 TARGETS = {
     target.name: target
     for target in (
+        Target(_DOTS, lanes=16, registers=32, extensions=(*_AVX512, "avx512bf16"), native_lanes=(4, 8, 16), dots=True),
         Target("x86-64-v4", lanes=16, registers=32, extensions=_AVX512, native_lanes=(4, 8, 16)),
         Target("x86-64-v3", lanes=8, registers=16, extensions=_AVX2, native_lanes=(4, 8)),
         # GNU vectors of 128 bits: SSE2, NEON, SIMD128 of WebAssembly, or whatever the compiler makes of them.
@@ -54,13 +58,14 @@ FLAGS = (
 )
 
 
-def target_named(name: str, processor: frozenset[str]) -> Target:
+def target_named(name: str, processor: frozenset[str], precision: str = "fp32") -> Target:
     """The target of that name; "host" is the best whose extensions are all in `processor`.
 
-    `UnknownNameError` for any other name.
+    A library in float32 asks for no instructions on bf16. `UnknownNameError` for any other name.
     """
     if name == "host":
-        return next(target for target in TARGETS.values() if set(target.extensions) <= processor)
+        fitting = [target for target in TARGETS.values() if set(target.extensions) <= processor]
+        return next(target for target in fitting if precision == "bf16" or not target.dots)
     if name not in TARGETS:
         raise UnknownNameError("target", name, (*TARGETS, "host"))
     return TARGETS[name]

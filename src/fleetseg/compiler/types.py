@@ -29,9 +29,10 @@ class TypeMismatchError(Exception):
 
 def infer(op: str, types: Types, attributes: Attributes) -> TensorType:
     """The result's type; `TypeMismatchError` for operands that do not fit, `KeyError` for an unknown operation."""
-    if op in UNARY:
-        return _unary(op, types)
-    return RULES[op](types, attributes)
+    result = _unary(op, types) if op in UNARY else RULES[op](types, attributes)
+    # A kernel may store its result in another element than the one in which it computes.
+    stored = attributes.get("stored")
+    return TensorType(result.shape, stored) if stored else result
 
 
 def window_size(size: int, kernel: int, stride: int, before: int, after: int, dilation: int) -> int:

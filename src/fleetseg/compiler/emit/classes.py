@@ -6,8 +6,8 @@ import numpy as np
 
 from fleetseg.compiler.emit.conv import (
     Block,
+    block_units,
     grid_size,
-    load_cost,
     macs_of,
     pack,
     pixel_loop,
@@ -18,7 +18,7 @@ from fleetseg.compiler.emit.conv import (
 from fleetseg.compiler.emit.conv_plan import Chain, chains_of
 from fleetseg.compiler.emit.unit import KERNEL_SIGNATURE, Kernel, Unit, indented
 from fleetseg.compiler.ir import Node
-from fleetseg.compiler.schedule import PixelBlock, choose_blocking, pixel_blocks, vector_lanes
+from fleetseg.compiler.schedule import PixelBlock, pixel_blocks, vector_lanes
 
 
 def emit_conv_classes(unit: Unit, node: Node, name: str) -> None:
@@ -76,11 +76,7 @@ def _row(unit: Unit, row: str, width: int, calls: list[str]) -> list[str]:
 
 
 def _calls(unit: Unit, node: Node, chain: Chain) -> list[str]:
-    width = grid_size(node)[1]
-    held = 2 * chain.accumulators
-    cost = load_cost(chain, unit.target.lanes)
-    blocking = choose_blocking(width, chain.units, chain.accumulators, cost, held, unit.target)
-    unit.lanes.add(blocking.lanes)
+    blocking = block_units(unit, node, chain, 2 * chain.accumulators, 1)
     source = unit.view(node.inputs[0])
     lines: list[str] = []
     for pixels in blocking.pixels:
@@ -104,13 +100,13 @@ def _function(
     lines.append("int base = 0;")
     packed, first = [], 0
     for size, count in runs(sizes):
-        block = Block(node, chain, n, pixels.offsets, size, source)
+        block = Block(node, chain, n, pixels.offsets, size, source, unit.target.dots)
         packed += [pack(block, first + index * size) for index in range(count)]
         first += size * count
         chunk = [*start_code(block), *stage_code(block, stage), *_compare(block)]
         lines += [f"for (int b = 0; b < {count}; ++b, base += {size}) {{", *(indented(line) for line in chunk), "}"]
     lines += _store(n, chain.accumulators, pixels)
-    signature = "void NAME(const float *in, const float *w, uint8_t *out, int grid_row)"
+    signature = "void NAME(const float *in, const word *w, uint8_t *out, int grid_row)"
     function = unit.add_function("classes", signature, indented("\n".join([*lines, "(void)grid_row;"])))
     return function, unit.add_weights(np.concatenate(packed))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from fleetseg.compiler.emit.unit import KERNEL_SIGNATURE, Condition, Floats, Ker
 from fleetseg.compiler.emit.vectors import strided_load
 from fleetseg.compiler.ir import Node
 from fleetseg.compiler.memory import ALIGNMENT, Buffer, View
-from fleetseg.compiler.schedule import PixelBlock, choose_blocking
+from fleetseg.compiler.schedule import Blocking, PixelBlock, choose_blocking
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,20 @@ class Block:
     offsets: tuple[int, ...]
     units: int
     source: Buffer
+    #: Whether an instruction takes pairs of bf16 as they lie.
+    dots: bool = False
+
+    @property
+    def halves(self) -> tuple[str, ...]:
+        """What is done to a loaded vector; twice where the halves of its pairs are multiplied one after the other."""
+        if self.source.element == "bf16" and not self.dots:
+            return (f"low_half{self.lanes}", f"high_half{self.lanes}")
+        return ("",)
+
+    @property
+    def multiplies_pairs(self) -> bool:
+        """Whether a multiply-add takes two channels at once."""
+        return self.source.element == "bf16" and self.dots
 
     def names(self) -> list[list[list[str]]]:
         """Accumulator variables by unit, accumulator and pixel vector."""
@@ -77,7 +91,7 @@ def macs_of(chains: Sequence[Chain], node: Node) -> int:
         for stage in chain.stages:
             for accumulator in range(chain.accumulators):
                 taps = len(stage.rows) * len(stage.columns(accumulator))
-                total += taps * stage.weights.shape[0] * stage.weights.shape[2]
+                total += taps * stage.weights.shape[0] * stage.channels
     return total * rows * columns
 
 
@@ -94,17 +108,13 @@ def load_cost(chain: Chain, lanes: int) -> float:
 
 
 def _chain_calls(unit: Unit, node: Node, chain: Chain, sources: dict[str, str]) -> list[str]:
-    width = grid_size(node)[1]
-    blocking = choose_blocking(
-        width, chain.units, chain.accumulators, load_cost(chain, unit.target.lanes), 0, unit.target
-    )
-    unit.lanes.add(blocking.lanes)
+    blocking = block_units(unit, node, chain, 0, 2 if unit.view(node.name).paired else 1)
     source = unit.view(node.inputs[0])
     # Every pixel block reads the same weights.
     weights: list[tuple[int, int]] = []
     position = 0
     for units, count in runs(blocking.units):
-        block = Block(node, chain, blocking.lanes, (0,), units, source.buffer)
+        block = Block(node, chain, blocking.lanes, (0,), units, source.buffer, unit.target.dots)
         packed = [pack(block, position + index * units) for index in range(count)]
         weights.append((unit.add_weights(np.concatenate(packed)), packed[0].size))
         position += units * count
@@ -113,12 +123,24 @@ def _chain_calls(unit: Unit, node: Node, chain: Chain, sources: dict[str, str]) 
         calls: list[str] = []
         position = 0
         for (units, count), place in zip(runs(blocking.units), weights, strict=True):
-            block = Block(node, chain, blocking.lanes, pixels.offsets, units, source.buffer)
+            block = Block(node, chain, blocking.lanes, pixels.offsets, units, source.buffer, unit.target.dots)
             function = _block_function(unit, block)
             calls += _calls(unit, block, function, source, position, count, place, sources)
             position += units * count
         lines += pixel_loop(pixels, calls)
     return lines
+
+
+def block_units(unit: Unit, node: Node, chain: Chain, held: int, group: int) -> Blocking:
+    """Register blocks of whole groups of units; the last group may lack some."""
+    groups = -(-chain.units // group)
+    cost = load_cost(chain, unit.target.lanes)
+    width = grid_size(node)[1]
+    blocking = choose_blocking(width, groups, chain.accumulators * group, cost, held, unit.target)
+    unit.lanes.add(blocking.lanes)
+    units = [size * group for size in blocking.units]
+    units[-1] -= groups * group - chain.units
+    return replace(blocking, units=tuple(units))
 
 
 def runs(sizes: Sequence[int]) -> list[tuple[int, int]]:
@@ -174,20 +196,22 @@ def _calls(
 
 
 def _address(view: View, channel: int, units: int, shuffled: bool, sub_row: int) -> str:
-    buffer = view.buffer
     row, column = (f"(2 * y + {sub_row})", "2 * x") if shuffled else ("y", "x")
-    start = buffer.lead + (view.first_channel + channel) * buffer.segment
-    return f"{row} * (ptrdiff_t){buffer.row} + {start} + b * {units * buffer.segment} + {column}"
+    return _element(view, channel, units, row, column)
+
+
+def _element(view: View, channel: int, units: int, row: str, column: str) -> str:
+    """C: offset of an element; `b` counts blocks of `units` channels."""
+    buffer = view.buffer
+    segments = -(-units // 2) if view.paired else units
+    return f"{row} * (ptrdiff_t){buffer.row} + {view.start(channel)} + b * {segments * buffer.segment} + {column}"
 
 
 def _operand_address(view: View, channel: int, units: int, operand: Operand, shuffled: bool, chain: Chain) -> str:
     if not operand.pooled:
         return _address(view, channel, units, shuffled, chain.sub_row)
     # Of half the size: a shuffled result's grid, or half of a plain one's row and column.
-    buffer = view.buffer
-    row, column = ("y", "x") if shuffled else ("(y >> 1)", "(x >> 1)")
-    start = buffer.lead + (view.first_channel + channel) * buffer.segment
-    return f"{row} * (ptrdiff_t){buffer.row} + {start} + b * {units * buffer.segment} + {column}"
+    return _element(view, channel, units, *(("y", "x") if shuffled else ("(y >> 1)", "(x >> 1)")))
 
 
 def pack(block: Block, first: int) -> Floats:
@@ -215,7 +239,7 @@ def _taps(chain: Chain, stage: Stage) -> list[tuple[int, int]]:
 
 def _block_function(unit: Unit, block: Block) -> str:
     operands = block.chain.stages[0].epilogue.operands
-    arguments = ["const float *in", "const float *w", "float *out"]
+    arguments = ["const float *in", "const word *w", "float *out"]
     arguments += [f"const {operand.element} *{operand.argument}" for operand in operands]
     lines = start_code(block)
     for index, stage in enumerate(block.chain.stages):
@@ -230,10 +254,14 @@ def _block_function(unit: Unit, block: Block) -> str:
 
 def _advance(unit: Unit, block: Block, stage: Stage, before: Stage) -> list[str]:
     """C: pointers to the next stage's output channels."""
-    step = stage.channel - before.channel
-    lines = [f"out += {step * unit.view(block.node.name).buffer.segment};"]
+
+    def step(value: str, first: int) -> int:
+        view = unit.view(value)
+        return view.start(stage.channel - first) - view.start(before.channel - first)
+
+    lines = [f"out += {step(block.node.name, 0)};"]
     for operand in stage.epilogue.operands:
-        lines.append(f"{operand.argument} += {step * unit.view(operand.value).buffer.segment};")
+        lines.append(f"{operand.argument} += {step(operand.value, operand.first_channel)};")
     return lines
 
 
@@ -250,9 +278,9 @@ def start_code(block: Block) -> list[str]:
 
 def stage_code(block: Block, stage: Stage) -> list[str]:
     """C: add the stage's taps to the accumulators; `in` stands at channel 0 of row 0, `grid_row` is the row."""
-    channels = stage.weights.shape[2]
+    channels = stage.weights.shape[2] // len(block.halves)
     taps = _taps(block.chain, stage)
-    per_channel = len(taps) * block.units
+    per_channel = len(taps) * block.units * len(block.halves)
     inner = [
         f"for (int c = 0; c < {channels}; ++c, p += {block.source.segment}, w += {per_channel}) {{",
         *(indented(line) for line in _tap_code(block, stage, taps)),
@@ -297,37 +325,63 @@ def _row_code(block: Block, inner: list[str], height: int, weights: int, guarded
 def _tap_code(block: Block, stage: Stage, taps: Sequence[tuple[int, int]]) -> list[str]:
     n, names = block.lanes, block.names()
     lines, position = [], 0
-    for kx in sorted({kx for kx, _ in taps}):
-        shift = kx * stage.dilation[1] - stage.padding[1]
-        lines.append("{")
-        for v, offset in enumerate(block.offsets):
-            load = strided_load(n, f"p + {offset * stage.stride[1] + shift}", stage.stride[1])
-            lines.append(f"    const f{n} x{v} = {load};")
-        for accumulator in [a for column, a in taps if column == kx]:
-            for u in range(block.units):
-                adds = " ".join(f"{names[u][accumulator][v]} += x{v} * s;" for v in range(len(block.offsets)))
-                # Packed accumulator by accumulator, each with all units.
-                lines.append(f"    {{ const float s = w[{position}]; {adds} }}")
-                position += 1
-        lines.append("}")
+    for half in block.halves:
+        for kx in sorted({kx for kx, _ in taps}):
+            shift = kx * stage.dilation[1] - stage.padding[1]
+            lines.append("{")
+            for v, offset in enumerate(block.offsets):
+                load = strided_load(n, f"p + {offset * stage.stride[1] + shift}", stage.stride[1])
+                lines.append(f"    const f{n} x{v} = {f'{half}({load})' if half else load};")
+            for accumulator in [a for column, a in taps if column == kx]:
+                for u in range(block.units):
+                    adds = " ".join(
+                        _multiply_add(block, names[u][accumulator][v], v) for v in range(len(block.offsets))
+                    )
+                    weight = f"splat_bits{n}(w + {position})" if block.multiplies_pairs else f"w[{position}]"
+                    kind = f"f{n}" if block.multiplies_pairs else "float"
+                    # Packed accumulator by accumulator, each with all units.
+                    lines.append(f"    {{ const {kind} s = {weight}; {adds} }}")
+                    position += 1
+            lines.append("}")
     return lines
 
 
+def _multiply_add(block: Block, accumulator: str, vector: int) -> str:
+    if block.multiplies_pairs:
+        return f"{accumulator} = dot{block.lanes}({accumulator}, x{vector}, s);"
+    return f"{accumulator} += x{vector} * s;"
+
+
 def _store_code(unit: Unit, block: Block, stage: Stage) -> list[str]:
-    n, segment = block.lanes, unit.view(block.node.name).buffer.segment
-    shuffled = block.node.attributes.get("shuffle") == 2
-    count = stage.epilogue.parameter_count
+    """C: the epilogue and the stores; of a result in bf16 two units make an element."""
+    view, count = unit.view(block.node.name), stage.epilogue.parameter_count
+    n, segment = block.lanes, view.buffer.segment
     lines: list[str] = []
-    for u, accumulators in enumerate(block.names()):
+    for first in range(0, block.units, 2 if view.paired else 1):
         for v, offset in enumerate(block.offsets):
-            values = [accumulators[0][v]]
-            offsets = [offset]
-            if shuffled:
-                left, right = accumulators[0][v], accumulators[1][v]
-                values = [f"low{n}({left}, {right})", f"high{n}({left}, {right})"]
-                offsets = [2 * offset, 2 * offset + n]
-            for value, at in zip(values, offsets, strict=True):
-                steps = stage.epilogue.code(n, "v", u, at, f"(w + {u * count})")
-                store = f"store{n}(out + {u * segment + at}, v);"
-                lines.append(" ".join(["{", f"f{n} v = {value};", *steps, store, "}"]))
+            for sub_pixel, at in enumerate(_columns(block, offset)):
+                done = []
+                for u in range(first, min(first + 1 + view.paired, block.units)):
+                    steps = stage.epilogue.code(n, f"v{u - first}", u, at, f"(w + {u * count})")
+                    done += [f"f{n} v{u - first} = {_value(block, u, v, sub_pixel)};", *steps]
+                value = "v0"
+                if view.paired:
+                    value = f"pair{n}(v0, {'v1' if first + 1 < block.units else f'splat{n}(0.0f)'})"
+                to = first // 2 if view.paired else first
+                lines.append(" ".join(["{", *done, f"store{n}(out + {to * segment + at}, {value});", "}"]))
     return [*lines, f"w += {count * block.units};"]
+
+
+def _columns(block: Block, offset: int) -> tuple[int, ...]:
+    """Where the vectors go that one pixel vector gives."""
+    shuffled = block.node.attributes.get("shuffle") == 2
+    return (2 * offset, 2 * offset + block.lanes) if shuffled else (offset,)
+
+
+def _value(block: Block, unit: int, vector: int, sub_pixel: int) -> str:
+    """C: an accumulator, or the first or second half of two that alternate."""
+    names = block.names()[unit]
+    if block.node.attributes.get("shuffle") != 2:
+        return names[0][vector]
+    half = ("low", "high")[sub_pixel]
+    return f"{half}{block.lanes}({names[0][vector]}, {names[1][vector]})"

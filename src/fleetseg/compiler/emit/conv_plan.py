@@ -17,6 +17,7 @@ import numpy as np
 from fleetseg.compiler.emit.epilogue import Epilogue, boundaries, epilogue_for
 from fleetseg.compiler.emit.unit import Unit
 from fleetseg.compiler.ir import Array, Node
+from fleetseg.compiler.pairs import extent, pack_pairs
 from fleetseg.errors import CompileError
 
 
@@ -24,7 +25,8 @@ from fleetseg.errors import CompileError
 class Stage:
     """Taps that are added and, after them, a store."""
 
-    #: (units, accumulators of a unit, input channels, kernel rows, kernel columns).
+    #: (units, accumulators of a unit, inputs, kernel rows, kernel columns); an input is a channel, a pair of bf16
+    #: channels whose weights are packed alike, or one half of such a pair where no instruction takes both.
     weights: Array
     #: (units, accumulators of a unit), or None for nothing.
     bias: Array | None
@@ -34,6 +36,8 @@ class Stage:
     padding: tuple[int, int]
     dilation: tuple[int, int]
     epilogue: Epilogue
+    #: Input channels, whatever packs them.
+    channels: int
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -130,7 +134,19 @@ def _stage(
 ) -> Stage:
     epilogue = epilogue_for(unit, _steps(node), channel, channel + weights.shape[0], node.place)
     top, left = window["padding"][:2]
-    return Stage(weights, bias, channel, window["stride"], (top, left), window["dilation"], epilogue)
+    packed = _packed(unit, node.inputs[0], weights)
+    channels = weights.shape[2]
+    return Stage(packed, bias, channel, window["stride"], (top, left), window["dilation"], epilogue, channels)
+
+
+def _packed(unit: Unit, source: str, weights: Array) -> Array:
+    """Weights in the order of the source's segments."""
+    places = unit.view(source).places
+    if not places:
+        return weights
+    spread = np.zeros((*weights.shape[:2], extent(places), *weights.shape[3:]), np.float32)
+    spread[:, :, list(places)] = weights
+    return pack_pairs(spread[:, :, 0::2], spread[:, :, 1::2]) if unit.target.dots else spread
 
 
 def _steps(node: Node) -> tuple[Any, ...]:

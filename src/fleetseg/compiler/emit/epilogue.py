@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fleetseg.compiler.emit.functions import ACTIVATIONS, activation, c_float
 from fleetseg.compiler.emit.unit import Unit
 from fleetseg.compiler.ir import Array, Step
 from fleetseg.errors import CompileError
 
 #: Steps that the generated C can run.
-SUPPORTED = frozenset({"affine", "prelu", "relu", "relu6", "leaky_relu", "hard_swish", "add", "mul", "add_unpooled"})
+SUPPORTED = frozenset({"affine", "prelu", "relu", "leaky_relu", "add", "mul", "add_unpooled"}) | ACTIVATIONS
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,22 @@ class Epilogue:
         for step in self.steps:
             constants = [f"{parameters}[{used + i}]" for i in range(len(_constants(self.unit, step)))]
             used += len(constants)
-            pointers = []
-            for _ in range(len(step.operands) - len(constants)):
-                operand = next(operands)
-                segment = self.unit.view(operand.value).buffer.segment
-                column = offset // 2 if operand.pooled else offset
-                pointers.append(f"{operand.argument} + {channel * segment + column}")
-            lines.append(_code(step, lanes, variable, constants, pointers))
+            loads = [
+                self._load(next(operands), lanes, channel, offset) for _ in range(len(step.operands) - len(constants))
+            ]
+            lines.append(_code(step, lanes, variable, constants, loads))
         return lines
+
+    def _load(self, operand: Operand, lanes: int, channel: int, offset: int) -> str:
+        """C: the operand's vector, or the address of its bytes."""
+        view = self.unit.view(operand.value)
+        column, lanes = (offset // 2, lanes // 2) if operand.pooled else (offset, lanes)
+        segment = channel // 2 if view.paired else channel
+        address = f"{operand.argument} + {segment * view.buffer.segment + column}"
+        if operand.element == "uint8_t":
+            return address
+        load = f"load{lanes}({address})"
+        return f"{('low', 'high')[channel % 2]}_half{lanes}({load})" if view.paired else load
 
 
 def epilogue_for(unit: Unit, steps: Sequence[Step], first: int, last: int, place: str) -> Epilogue:
@@ -94,7 +103,7 @@ def _constants(unit: Unit, step: Step) -> list[str]:
     return [name for name in step.operands if name in unit.graph.constants]
 
 
-def _code(step: Step, n: int, v: str, constants: list[str], pointers: list[str]) -> str:
+def _code(step: Step, n: int, v: str, constants: list[str], loads: list[str]) -> str:
     zero = f"splat{n}(0.0f)"
     if step.op == "affine":
         return f"{v} = {v} * {constants[0]} + {constants[1]};"
@@ -104,33 +113,8 @@ def _code(step: Step, n: int, v: str, constants: list[str], pointers: list[str])
         return f"{v} = max{n}({v}, {zero}) + min{n}({v}, {zero}) * {c_float(step.attributes['slope'])};"
     if step.op == "relu":
         return f"{v} = max{n}({v}, {zero});"
-    if step.op == "relu6":
-        return f"{v} = min{n}(max{n}({v}, {zero}), splat{n}(6.0f));"
-    if step.op == "hard_swish":
-        return f"{v} = {v} * min{n}(max{n}({v} + 3.0f, {zero}), splat{n}(6.0f)) * (1.0f / 6.0f);"
+    if step.op in ACTIVATIONS:
+        return f"{v} = {activation(step.op, step.attributes, n, v)};"
     if step.op in ("add", "mul"):
-        return f"{v} = {v} {'+' if step.op == 'add' else '*'} load{n}({pointers[0]});"
-    return f"{v} = {v} + unpooled{n}({pointers[0]}, {pointers[1]}, y & 1);"
-
-
-def unpooling_helper(n: int) -> str:
-    """C: `n` values of a row of the large map, of which `n` / 2 stand in the small one."""
-    twice = ", ".join(str(index // 2) for index in range(n))
-    columns = ", ".join(str(index % 2) for index in range(n))
-    half = n // 2
-    return f"""\
-HELPER f{n} unpooled{n}(const float *values, const uint8_t *places, int row)
-{{
-    f{half} v = load{half}(values);
-    b{half} p = *(const ub{half} *)places;
-    i{n} place = __builtin_convertvector(__builtin_shufflevector(p, p, {twice}), i{n});
-    i{n} own = place == (i{n}){{{columns}}} + 2 * row;
-    return (f{n})((i{n})__builtin_shufflevector(v, v, {twice}) & own);
-}}
-"""
-
-
-def c_float(value: float) -> str:
-    """A float32 literal that reads back exactly."""
-    text = f"{value:.9g}"
-    return f"{text}f" if any(mark in text for mark in ".en") else f"{text}.0f"
+        return f"{v} = {v} {'+' if step.op == 'add' else '*'} {loads[0]};"
+    return f"{v} = {v} + unpooled{n}({loads[0]}, {loads[1]}, y & 1);"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from importlib import resources
 
-from fleetseg.compiler.emit.epilogue import unpooling_helper
+import numpy as np
+
+from fleetseg.compiler.emit.functions import function_helpers
 from fleetseg.compiler.emit.unit import Floats, Kernel, Unit
+from fleetseg.compiler.emit.unpooled import unpooling_helper
 from fleetseg.compiler.emit.vectors import vector_helpers
 
 _CONDITIONS = {"always": "FOR_ALL", "logits": "FOR_LOGITS", "classes": "FOR_CLASSES"}
@@ -49,6 +52,7 @@ def header_text(prefix: str, title: str, sizes: dict[str, int]) -> str:
 def source_text(unit: Unit, prefix: str, description: str, size_text: str) -> str:
     """NAME.c, whole."""
     extensions = unit.target.extensions
+    as_bits = any(view.paired for view in unit.plan.views.values())
     vectors = vector_helpers(unit.lanes, unit.target)
     unpooling = [n for n in sorted(unit.lanes) if any(f"unpooled{n}(" in body for body in unit.functions.values())]
     missing = [n // 2 for n in unpooling if n // 2 not in unit.lanes]
@@ -58,11 +62,12 @@ def source_text(unit: Unit, prefix: str, description: str, size_text: str) -> st
         _INCLUDES,
         "#include <immintrin.h>\n" if unit.target.is_x86 else "",
         _part("pool_of_threads.c"),
-        _weights(unit.weights),
+        _weights(unit.weights, as_bits),
         _open_target(extensions),
         "#define HELPER static inline __attribute__((unused, always_inline))\n",
         vectors,
-        *(unpooling_helper(n) for n in unpooling),
+        *(unpooling_helper(n, unit.target) for n in unpooling),
+        function_helpers(unit.lanes, unit.functions.values()),
         *unit.functions.values(),
         _close_target(extensions),
         _TABLE,
@@ -110,13 +115,17 @@ def _close_target(extensions: tuple[str, ...]) -> str:
     return "#if defined(__clang__)\n#pragma clang attribute pop\n#else\n#pragma GCC pop_options\n#endif\n"
 
 
-def _weights(values: Floats) -> str:
-    literals = [_literal(float(value)) for value in values]
+def _weights(values: Floats, as_bits: bool) -> str:
+    kind = "float"
+    if as_bits:
+        kind, literals = "uint32_t", [f"0x{bits:x}u" for bits in values.view(np.uint32).tolist()]
+    else:
+        literals = [_literal(float(value)) for value in values]
     lines = [
         "    " + ", ".join(literals[i : i + _VALUES_PER_LINE]) + "," for i in range(0, len(literals), _VALUES_PER_LINE)
     ]
     body = "\n".join(lines)
-    return f"static const float weights[{values.size}] __attribute__((aligned(64))) = {{\n{body}\n}};\n"
+    return f"static const {kind} weights[{values.size}] __attribute__((aligned(64))) = {{\n{body}\n}};\n"
 
 
 def _literal(value: float) -> str:

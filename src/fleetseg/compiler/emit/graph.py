@@ -5,12 +5,26 @@ from __future__ import annotations
 from fleetseg.compiler.emit.classes import emit_argmax, emit_conv_classes
 from fleetseg.compiler.emit.conv import emit_conv
 from fleetseg.compiler.emit.image import emit_image, emit_logits
+from fleetseg.compiler.emit.paired import (
+    emit_paired_copy,
+    emit_paired_pool,
+    emit_paired_pool_place,
+    is_paired,
+)
 from fleetseg.compiler.emit.per_channel import emit_copy, emit_pool, emit_pool_place
 from fleetseg.compiler.emit.traffic import counted, image_traffic, logits_traffic, node_traffic
 from fleetseg.compiler.emit.unit import Unit
 from fleetseg.compiler.ir import Node
 from fleetseg.errors import CompileError
 from fleetseg.metadata import Normalisation
+
+#: Operations with kernels of their own for maps in bf16.
+PAIRED = {
+    "copy": emit_paired_copy,
+    "max_pool": emit_paired_pool,
+    "avg_pool": emit_paired_pool,
+    "pool_place": emit_paired_pool_place,
+}
 
 
 def emit_graph(unit: Unit, normalisation: Normalisation, size: tuple[int, int]) -> None:
@@ -30,6 +44,8 @@ def _emit_node(unit: Unit, node: Node, name: str) -> None:
         emit_conv_classes(unit, node, name)
     elif node.op in ("conv2d", "pyramid"):
         emit_conv(unit, node, name)
+    elif node.op in PAIRED and is_paired(unit, node):
+        PAIRED[node.op](unit, node, name)
     elif node.op in ("max_pool", "avg_pool"):
         emit_pool(unit, node, name)
     elif node.op == "pool_place":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from fleetseg.compiler.emit.epilogue import c_float
+from fleetseg.compiler.emit.functions import c_float
 from fleetseg.compiler.emit.unit import KERNEL_SIGNATURE, Kernel, Unit, indented
-from fleetseg.compiler.memory import Buffer
+from fleetseg.compiler.memory import Buffer, View
 from fleetseg.metadata import Normalisation
 
 
@@ -29,7 +31,8 @@ def emit_image(unit: Unit, normalisation: Normalisation, size: tuple[int, int]) 
         f"    const uint8_t *p = job->image + y * (ptrdiff_t){width * channels};",
         f"    memset(row, 0, {view.buffer.lead} * sizeof(float));",
     ]
-    for channel, source in enumerate(order):
+    sources = list(order)
+    for channel, source in [] if view.paired else enumerate(sources):
         mean, factor = c_float(float(np.float32(normalisation.mean[channel]))), c_float(float(factors[channel]))
         body += [
             f"    float *o{channel} = row + {view.start(channel)};",
@@ -37,9 +40,31 @@ def emit_image(unit: Unit, normalisation: Normalisation, size: tuple[int, int]) 
             f"        o{channel}[x] = ((float)p[x * {channels} + {source}] - {mean}) * {factor};",
             f"    memset(o{channel} + {width}, 0, {view.buffer.segment - width} * sizeof(float));",
         ]
+    if view.paired:
+        body += _pairs(view, normalisation, sources, width)
     body.append("}")
     function = unit.add_function("kernel", KERNEL_SIGNATURE, indented("\n".join(body)))
     unit.add_kernel(Kernel(function, view.buffer.height, "image", "the image, normalised"))
+
+
+def _pairs(view: View, normalisation: Normalisation, sources: Sequence[int], width: int) -> list[str]:
+    """C: two channels an element, each rounded to bf16."""
+    factors = np.float32(normalisation.scale) / np.asarray(normalisation.std, np.float32)
+
+    def value(channel: int) -> str:
+        mean = c_float(float(np.float32(normalisation.mean[channel])))
+        return f"((float)p[x * {len(sources)} + {sources[channel]}] - {mean}) * {c_float(float(factors[channel]))}"
+
+    lines = []
+    for low in range(0, len(sources), 2):
+        high = f" | (nearest_bf16({value(low + 1)}) & 0xffff0000u)" if low + 1 < len(sources) else ""
+        lines += [
+            f"    uint32_t *o{low} = (uint32_t *)(void *)(row + {view.start(low)});",
+            f"    for (int x = 0; x < {width}; ++x)",
+            f"        o{low}[x] = (nearest_bf16({value(low)}) >> 16){high};",
+            f"    memset(o{low} + {width}, 0, {view.buffer.segment - width} * sizeof(float));",
+        ]
+    return lines
 
 
 def _blank_rows(height: int, buffer: Buffer) -> list[str]:

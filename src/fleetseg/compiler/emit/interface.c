@@ -133,7 +133,7 @@ NAME_API int NAME_create(int threads, NAME_instance **result)
         return NAME_NO_MEMORY;
     }
     instance->job.arena = (char *)instance->memory + (64 - (uintptr_t)instance->memory % 64) % 64;
-    instance->job.weights = weights;
+    instance->job.weights = (const word *)(const void *)weights;
     for (size_t i = 0; i < sizeof zeroed / sizeof *zeroed; ++i)
         memset(instance->job.arena + zeroed[i][0], 0, zeroed[i][1]);
     const int status = start_workers(instance);

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from fleetseg.compiler.emit.epilogue import boundaries, c_float, epilogue_for
+from fleetseg.compiler.emit.epilogue import boundaries, epilogue_for
+from fleetseg.compiler.emit.functions import c_float
 from fleetseg.compiler.emit.unit import KERNEL_SIGNATURE, Kernel, Unit, indented
 from fleetseg.compiler.emit.vectors import strided_load
 from fleetseg.compiler.ir import Node
@@ -124,7 +125,7 @@ def _emit(unit: Unit, node: Node, name: str, load: Loader) -> None:
             f"float *o = out + y * (ptrdiff_t){target.buffer.row} + {target.start()} + c * {target.buffer.segment};",
         ]
         if values.size:
-            lines.append(f"const float *w = job->weights + {start} + (c - {low}) * {epilogue.parameter_count};")
+            lines.append(f"const word *w = job->weights + {start} + (c - {low}) * {epilogue.parameter_count};")
         for operand in epilogue.operands:
             view = unit.view(operand.value)
             row = "(y >> 1)" if operand.pooled else "y"

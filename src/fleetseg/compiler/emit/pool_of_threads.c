@@ -11,9 +11,12 @@
 /* Turns of a waiting loop before the processor is offered to others, and before a worker sleeps. */
 enum { SPIN = 2000, YIELD = 200 };
 
+/* A weight: a float, or two of bf16 in its bits. */
+typedef float word __attribute__((may_alias));
+
 struct job {
     char *arena;
-    const float *weights;
+    const word *weights;
     const uint8_t *image;
     uint8_t *classes;
     float *logits;

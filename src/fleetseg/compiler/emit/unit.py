@@ -85,7 +85,8 @@ class Unit:
         buffer = self.view(name).buffer
         if buffer.external:
             return "job->logits"
-        kind = "float" if buffer.element == "f32" else "uint8_t"
+        # A pair of bf16 is moved as a float and looked at as its bits.
+        kind = "uint8_t" if buffer.element == "u8" else "float"
         return f"({kind} *)(void *)(job->arena + {buffer.offset})"
 
 

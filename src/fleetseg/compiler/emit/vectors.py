@@ -14,12 +14,15 @@ _TYPES = """\
 typedef float f{n} __attribute__((vector_size({bytes})));
 typedef float uf{n} __attribute__((vector_size({bytes}), aligned(4), may_alias));
 typedef int32_t i{n} __attribute__((vector_size({bytes})));
+typedef uint32_t u{n} __attribute__((vector_size({bytes})));
+typedef int16_t h{n} __attribute__((vector_size({bytes})));
 typedef uint8_t b{n} __attribute__((vector_size({n})));
 typedef uint8_t ub{n} __attribute__((vector_size({n}), aligned(1), may_alias));
 HELPER f{n} load{n}(const float *p) {{ return *(const uf{n} *)p; }}
 HELPER void store{n}(float *p, f{n} v) {{ *(uf{n} *)p = v; }}
 HELPER void store_bytes{n}(uint8_t *p, b{n} v) {{ *(ub{n} *)p = v; }}
 HELPER f{n} splat{n}(float v) {{ return v - (f{n}){{0}}; }}
+HELPER f{n} splat_bits{n}(const void *p) {{ int32_t v; __builtin_memcpy(&v, p, 4); return (f{n})(v - (i{n}){{0}}); }}
 """
 
 _GENERIC = """\
@@ -51,12 +54,48 @@ HELPER void better{n}(f{n} *best, i{n} *id, f{n} v, int32_t c)
 
 _PREFIX = {4: "_mm", 8: "_mm256", 16: "_mm512"}
 
+#: The bits of a float32 such that the upper half is the nearest bf16, ties to even.
+_NEAREST = """\
+HELPER uint32_t nearest_bf16(float v)
+{
+    uint32_t b;
+    __builtin_memcpy(&b, &v, sizeof b);
+    return b + 0x7fffu + ((b >> 16) & 1u);
+}
+"""
+
+#: Two channels of bf16 in a vector of 32-bit elements: as float32, and from float32 to the nearest, ties to even.
+_HALVES = """\
+HELPER f{n} low_half{n}(f{n} pair) {{ return (f{n})((i{n})pair << 16); }}
+HELPER f{n} high_half{n}(f{n} pair) {{ return (f{n})((i{n})pair & (int32_t)0xffff0000); }}
+"""
+
+_PAIR_GENERIC = """\
+HELPER u{n} nearest_bf16_{n}(f{n} v) {{ u{n} b = (u{n})v; return b + 0x7fffu + ((b >> 16) & 1u); }}
+HELPER f{n} pair{n}(f{n} low, f{n} high)
+{{
+    return (f{n})((nearest_bf16_{n}(low) >> 16) | (nearest_bf16_{n}(high) & 0xffff0000u));
+}}
+"""
+
+#: The instruction puts all of one operand behind all of the other; the channels must alternate.
+_PAIR_NATIVE = """\
+HELPER f{n} pair{n}(f{n} low, f{n} high)
+{{
+    h{n} both = (h{n}){p}_cvtne2ps_pbh((__m{bits})high, (__m{bits})low);
+    return (f{n})__builtin_shufflevector(both, both, {alternating});
+}}
+HELPER f{n} dot{n}(f{n} sum, f{n} pairs, f{n} weights)
+{{
+    return (f{n}){p}_dpbf16_ps((__m{bits})sum, (__m{bits}bh)pairs, (__m{bits}bh)weights);
+}}
+"""
+
 
 def vector_helpers(lanes: Iterable[int], target: Target) -> str:
     """Types and helpers for those lane counts and, where interleaving needs them, their halves."""
-    wanted = sorted(set(lanes))
-    parts = [_for_lanes(n, target) for n in wanted]
-    return "\n".join(parts)
+    parts = [_for_lanes(n, target) for n in sorted(set(lanes))]
+    return "\n".join([_NEAREST, *parts])
 
 
 def _for_lanes(n: int, target: Target) -> str:
@@ -65,7 +104,11 @@ def _for_lanes(n: int, target: Target) -> str:
         text += _NATIVE + (_BETTER_MASKED if n == 16 else _BETTER_GENERIC)
     else:
         text += _GENERIC
-    return text.format(n=n, bytes=4 * n, p=_PREFIX.get(n, "")) + _pairs(n)
+    text += _HALVES + (_PAIR_NATIVE if target.dots and n in target.native_lanes else _PAIR_GENERIC)
+    alternating = ", ".join(str(half * n + index) for index in range(n) for half in (0, 1))
+    bits = 32 * n
+    marks = {"n": n, "bytes": 4 * n, "p": _PREFIX.get(n, ""), "bits": bits, "alternating": alternating}
+    return text.format(**marks) + _pairs(n)
 
 
 def _pairs(n: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fleetseg.compiler.ir import Graph
 from fleetseg.compiler.passes.absorb_borders import absorb_borders
@@ -15,11 +15,12 @@ from fleetseg.compiler.passes.fuse_epilogues import fuse_epilogues
 from fleetseg.compiler.passes.lower_transposed_conv import lower_transposed_conv
 from fleetseg.compiler.passes.place_concats import place_concats
 from fleetseg.compiler.passes.split_pointwise_over_concat import split_pointwise_over_concat
+from fleetseg.compiler.passes.store_bf16 import store_bf16
 from fleetseg.compiler.passes.store_shuffled import store_shuffled
 
 Pass = Callable[[Graph], Graph]
 
-PASSES: tuple[Pass, ...] = (
+_REWRITES: tuple[Pass, ...] = (
     absorb_borders,
     find_unpooling,
     batch_norm_to_affine,
@@ -33,7 +34,13 @@ PASSES: tuple[Pass, ...] = (
     lower_transposed_conv,
     store_shuffled,
     fuse_epilogues,
-    place_concats,
-    add_class_map,
 )
 """Each takes a verified graph and gives one."""
+
+_PLACEMENT: tuple[Pass, ...] = (place_concats, add_class_map)
+
+#: The passes by the precision of what is stored. What is cast for a concat needs a place in it like every other part.
+PASSES: Mapping[str, tuple[Pass, ...]] = {
+    "fp32": (*_REWRITES, *_PLACEMENT),
+    "bf16": (*_REWRITES, store_bf16, *_PLACEMENT),
+}
