@@ -1,0 +1,92 @@
+"""Networks in bf16: the C does what the interpreter does, on every target, and stays near float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import fleetseg.compilation
+from fleetseg.compiler.capture import capture
+from fleetseg.compiler.interpret import interpret
+from fleetseg.compiler.passes.order import PASSES
+from fleetseg.compiler.processor import extensions
+from fleetseg.compiler.target import TARGETS, target_named
+from fleetseg.models import build_network
+
+from .networks import randomised
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEETSEG_CACHE", str(tmp_path_factory.getbasetemp() / "libraries"))
+
+
+def interpreted(network: nn.Module, size: tuple[int, int], batch: np.ndarray) -> np.ndarray:
+    graph = capture(network, size, 3)
+    for rewrite in PASSES["bf16"]:
+        graph = rewrite(graph)
+    (name, value), *_ = graph.inputs.items()
+    padded = np.zeros(value.shape, np.float32)
+    padded[:, :, : batch.shape[2], : batch.shape[3]] = batch
+    return interpret(graph, {name: padded})[0][0]
+
+
+def assert_agrees(network: nn.Module, size: tuple[int, int], folder: Path, target: str, tolerance: float) -> None:
+    """Logits as the interpreter's, within `tolerance` of their largest: sums in another order round differently."""
+    if not set(TARGETS.get(target, TARGETS["generic"]).extensions) <= extensions():
+        pytest.skip(f"this processor does not run {target}")
+    model = fleetseg.compilation.compile(network, size, folder, precision="bf16", target=target, threads=2)
+    image = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    batch = model.metadata.normalisation.apply(image)
+    with torch.inference_mode():
+        exact = network(torch.from_numpy(batch))[0].numpy()
+    largest = float(np.abs(exact).max())
+    logits = model.logits(image)
+    expected = interpreted(network, size, batch)[:, : logits.shape[1], : logits.shape[2]]
+    assert np.abs(logits - expected).max() <= tolerance * largest
+    assert 1e-5 * largest < np.abs(logits - exact).max() <= 0.05 * largest
+
+
+@pytest.mark.parametrize("target", ["host", "x86-64-v4", "x86-64-v3", "generic"])
+def test_espnet(tmp_path: Path, target: str) -> None:
+    network = randomised(build_network("espnet", 7, alpha2=1, alpha3=1), seed=1)
+    assert_agrees(network, (41, 27), tmp_path, target, 0.02)
+
+
+@pytest.mark.parametrize("target", ["host", "generic"])
+def test_pooling_padding_strides_groups_and_odd_channels(tmp_path: Path, target: str) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 13, 3, stride=2, padding=2),
+        nn.PReLU(13),
+        nn.MaxPool2d(2, 1),
+        nn.Conv2d(13, 26, (3, 5), padding=(2, 2), dilation=(2, 1), groups=13),
+        nn.AvgPool2d(3, 1, 1),
+        nn.Conv2d(26, 9, 3, padding=3, dilation=3),
+        nn.Hardswish(),
+        nn.ConvTranspose2d(9, 7, 3, stride=2, padding=1, output_padding=1),
+        nn.ReLU6(),
+        nn.Conv2d(7, 5, 3, padding=1),
+    )
+    assert_agrees(network.eval(), (46, 22), tmp_path, target, 0.01)
+
+
+def test_half_the_memory(tmp_path: Path) -> None:
+    sizes = {}
+    for precision in ("fp32", "bf16"):
+        network = randomised(build_network("espnet-c", 5, alpha2=1, alpha3=1), seed=2)
+        path = fleetseg.compilation.write_library(network, (96, 64), tmp_path / precision, precision=precision)
+        text = path.read_text()
+        sizes[precision] = int(text.split('"arena_bytes": ')[1].split(",")[0])
+    assert sizes["bf16"] < 0.6 * sizes["fp32"]
+
+
+def test_float32_asks_for_no_bf16_instructions() -> None:
+    every = frozenset().union(*(target.extensions for target in TARGETS.values()))
+    assert target_named("host", every).name == "x86-64-v4"
+    assert target_named("host", every, "bf16").name == "x86-64-v4-bf16"
+    assert target_named("host", every - {"avx512bf16"}, "bf16").name == "x86-64-v4"
