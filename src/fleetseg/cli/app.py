@@ -32,6 +32,10 @@ Look at data, train on it, measure the result:
 Turn a network into a C file and a library that needs no engine:
   fleetseg compile enet-camvid --size 480x360 --out compiled
 
+\b
+See how fast it is beside other engines:
+  fleetseg benchmark enet-camvid --size 640x360
+
 MODEL is a packaged name, an ONNX file or checkpoint (.safetensors) that fleetseg wrote, the published ESPNet
 weights (.pth), or the folder of a training run or of a compiled network. --data is a data set's folder or the
 word "scenes", which is built in and needs no download. "fleetseg COMMAND --help" shows a command's options and

@@ -31,12 +31,10 @@ class map of that size in every engine.
 MODEL is a packaged name, a checkpoint or a run's folder, or a registered network (enet, espnet, espnet-c …), which gets
 random weights and --classes classes: speed does not depend on weights, agreement does.
 
-\b
 Engines: native (our compiled library; fp32, bf16), openvino (fp32, bf16, int8), onnxruntime (fp32), opencv (fp32),
 torch (fp32, bf16), torch.compile (fp32, bf16), ncnn (fp32). The default is all; one that is not installed or cannot
 run the network gets a line with the reason. One that is asked for by name must run.
 
-\b
 Columns: median, p90 and p99 of the trials; agree: pixels with the class that PyTorch gives in float32; GFLOP/s:
 useful multiply-adds × 2 over the median; peak: that against multiply-adds in registers, measured between the rounds;
 first: from reading the network to the first class map, packages imported, files prepared (torch.compile compiles then;
@@ -61,7 +59,7 @@ def register(app: typer.Typer) -> None:
 
 
 def benchmark(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Networks, see above.")],
+    models: Annotated[list[str], typer.Argument(metavar="MODEL", help="Networks, see above.")],
     size: Annotated[
         list[str], typer.Option("--size", metavar="WxH", help="Size of the image, such as 640x360; may be repeated.")
     ],
