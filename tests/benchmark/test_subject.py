@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from fleetseg.benchmark.engines import opencv, pytorch
+from fleetseg.benchmark.engines import opencv, pytorch, pytorch_compiled
 from fleetseg.benchmark.job import Job
 from fleetseg.benchmark.onnx_files import onnx_file
 from fleetseg.benchmark.subject import random_network, read_subject, scene, write_subject
@@ -73,6 +73,25 @@ def test_opencv_and_pytorch_give_the_reference(job: Job) -> None:
             np.testing.assert_array_equal(engine.load(job, form)(job.image()), reference(job))
     finally:
         torch.set_num_threads(before)
+
+
+def test_torch_compile_freezes(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def compiling(module: torch.nn.Module, **options: object) -> torch.nn.Module:
+        # As an option it would come too late: dynamo looks at the setting of the process.
+        seen.append(torch._inductor.config.freezing)
+        return module
+
+    monkeypatch.setattr(torch._inductor.config, "freezing", False)
+    monkeypatch.setattr(torch, "compile", compiling)
+    before = torch.get_num_threads()
+    try:
+        run = pytorch_compiled.load(job, "freezing")
+        np.testing.assert_array_equal(run(job.image()), reference(job))
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [True]
 
 
 def test_random_networks_are_the_same_every_time_and_have_statistics() -> None:
