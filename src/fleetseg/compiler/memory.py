@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from fleetseg.compiler.ir import Graph, Node
 from fleetseg.compiler.pairs import Places, extent, places_of_pairs
@@ -42,6 +43,8 @@ class Buffer:
     offset: int = -1
     #: Whether something relies on zeros that no kernel writes.
     zeroed: bool = False
+    #: How many rows are kept, row y in the place of row y - ring; 0 for all.
+    ring: int = 0
     #: Whether this is the caller's memory for the logits: planes, not segments, and no part of the arena.
     external: bool = False
 
@@ -64,10 +67,15 @@ class Buffer:
             return self.width
         return self.lead + self.segments * self.segment
 
+    def row_offset(self, y: str) -> str:
+        """C: elements from the first row to row `y`."""
+        row = f"(({y}) % {self.ring})" if self.ring else f"({y})"
+        return f"{row} * (ptrdiff_t){self.row}"
+
     @property
     def bytes(self) -> int:
         """Size, a multiple of 64."""
-        size = self.height * self.row * ELEMENT_BYTES[self.element]
+        size = (self.ring or self.height) * self.row * ELEMENT_BYTES[self.element]
         return -(-size // 64) * 64
 
 
@@ -112,15 +120,31 @@ class MemoryPlan:
         return tuple(found.values())
 
 
-def plan_memory(graph: Graph, seen: tuple[int, int]) -> MemoryPlan:
+class Run(Protocol):
+    """Kernels that take turns, and how many rows are kept of the buffers that only they touch."""
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The kernels, in order."""
+        ...
+
+    @property
+    def rings(self) -> Mapping[str, int]:
+        """Buffer → rows."""
+        ...
+
+
+def plan_memory(graph: Graph, seen: tuple[int, int], runs: Sequence[Run] = ()) -> MemoryPlan:
     """Views for the input and every node but class maps, which leave the library.
 
     `seen` is the (width, height) of the logits that the caller gets. If nothing is cropped and nobody else reads
-    them, they are stored where the caller wants them, and the arena has no room for them.
+    them, they are stored where the caller wants them, and the arena has no room for them. The kernels of a run take
+    turns: what one of them touches lives as long as all.
     """
     margins = _margins(graph)
     places = places_of_pairs(graph)
-    homes = _homes(graph, places)
+    homes = homes_of(graph)
+    rings = {home: rows for run in runs for home, rows in run.rings.items()}
     roots = {home for home, _ in homes.values()}
     image = next(iter(graph.inputs))
     buffers = {}
@@ -131,10 +155,12 @@ def plan_memory(graph: Graph, seen: tuple[int, int]) -> MemoryPlan:
         margin = max(margins.get(member, 0) for member, (home, _) in homes.items() if home == name)
         # The image's kernel writes its own zeros, once a run: its map is large and soon dead.
         zeroed = margin > 0 and name != image
-        buffers[name] = Buffer(name, value.element, segments, height, width, margin, zeroed=zeroed)
+        buffers[name] = Buffer(
+            name, value.element, segments, height, width, margin, zeroed=zeroed, ring=rings.get(name, 0)
+        )
     logits = _external_logits(graph, buffers, seen)
     inside = _equal_margins({name: buffer for name, buffer in buffers.items() if name not in logits})
-    placed, size = place(inside, _lifetimes(graph, homes))
+    placed, size = place(inside, _lifetimes(graph, homes, runs))
     placed |= logits
     views = {name: View(placed[home], segment, places.get(name, ())) for name, (home, segment) in homes.items()}
     return MemoryPlan(views, size + SLACK)
@@ -152,14 +178,16 @@ def _equal_margins(buffers: Mapping[str, Buffer]) -> dict[str, Buffer]:
     """Maps of one size get the widest margin among them: with one layout they can share memory."""
     widest: dict[tuple[object, ...], int] = {}
     for buffer in buffers.values():
-        size = (buffer.element, buffer.segments, buffer.height, buffer.width)
+        size = _shape(buffer)
         widest[size] = max(widest.get(size, 0), buffer.margin)
     return {
-        name: replace(buffer, margin=widest[buffer.element, buffer.segments, buffer.height, buffer.width])
-        if buffer.zeroed
-        else buffer
+        name: replace(buffer, margin=widest[_shape(buffer)]) if buffer.zeroed else buffer
         for name, buffer in buffers.items()
     }
+
+
+def _shape(buffer: Buffer) -> tuple[object, ...]:
+    return buffer.element, buffer.segments, buffer.height, buffer.width, buffer.ring
 
 
 def window_margin(width: int, out: int, kernel: int, stride: int, dilation: int, left: int) -> int:
@@ -194,8 +222,9 @@ def _windows(graph: Graph, node: Node) -> list[tuple[int, Mapping[str, tuple[int
     return []
 
 
-def _homes(graph: Graph, places: Mapping[str, Places]) -> dict[str, tuple[str, int]]:
+def homes_of(graph: Graph) -> dict[str, tuple[str, int]]:
     """Value → (the value in whose buffer it lies, its first segment there)."""
+    places = places_of_pairs(graph)
     homes = {name: (name, 0) for name in graph.inputs}
     homes |= {node.name: (node.name, 0) for node in graph.nodes if not _leaves(node)}
     for node in reversed(graph.nodes):
@@ -211,7 +240,9 @@ def _leaves(node: Node) -> bool:
     return node.op == "argmax" or any(step.op == "argmax" for step in node.epilogue)
 
 
-def _lifetimes(graph: Graph, homes: Mapping[str, tuple[str, int]]) -> dict[str, tuple[int, int]]:
+def _lifetimes(
+    graph: Graph, homes: Mapping[str, tuple[str, int]], runs: Sequence[Run] = ()
+) -> dict[str, tuple[int, int]]:
     """Buffer → (first, last) position of a node that writes or reads it; the logits live on to the end."""
     spans: dict[str, tuple[int, int]] = {}
 
@@ -223,10 +254,13 @@ def _lifetimes(graph: Graph, homes: Mapping[str, tuple[str, int]]) -> dict[str, 
 
     for name in graph.inputs:
         touch(name, -1)
-    for time, node in enumerate(graph.nodes):
+    positions = {node.name: time for time, node in enumerate(graph.nodes)}
+    spans_of = {name: (positions[run.nodes[0]], positions[run.nodes[-1]]) for run in runs for name in run.nodes}
+    for node in graph.nodes:
         if node.op != "concat":
-            for name in (node.name, *node.uses):
-                touch(name, time)
+            for time in spans_of.get(node.name, (positions[node.name],)):
+                for name in (node.name, *node.uses):
+                    touch(name, time)
     touch(graph.outputs[0], len(graph.nodes))
     return spans
 
@@ -268,7 +302,7 @@ def _zeroed_slots(
 
 
 def _layout(buffer: Buffer) -> tuple[object, ...]:
-    return buffer.element, buffer.segments, buffer.height, buffer.width, buffer.margin
+    return buffer.element, buffer.segments, buffer.height, buffer.width, buffer.ring, buffer.margin
 
 
 def _lowest(size: int, busy: Sequence[Buffer]) -> int:

@@ -16,6 +16,7 @@ from fleetseg.compiler.emit.unit import Kernel, Unit
 from fleetseg.compiler.ir import Graph
 from fleetseg.compiler.memory import MemoryPlan, plan_memory
 from fleetseg.compiler.passes.order import PASSES
+from fleetseg.compiler.strips import Group, plan_strips
 from fleetseg.compiler.target import FLAGS, Target
 from fleetseg.metadata import ModelMetadata
 
@@ -45,8 +46,10 @@ def generate(
     """
     _, classes, map_height, map_width = graph.type_of(graph.outputs[0]).shape
     rewritten = _rewrite(graph, precision, dump)
-    plan = plan_memory(rewritten, (map_width, map_height))
-    unit = Unit(rewritten, plan, target, (map_width, map_height))
+    seen = (map_width, map_height)
+    groups = _groups(rewritten, seen, target)
+    plan = plan_memory(rewritten, seen, groups)
+    unit = Unit(rewritten, plan, target, seen, groups)
     emit_graph(unit, metadata.normalisation, size)
     prefix = c_name(metadata.name)
     sizes = {
@@ -70,6 +73,13 @@ def generate(
         header_text(prefix, title, sizes),
         description,
     )
+
+
+def _groups(graph: Graph, seen: tuple[int, int], target: Target) -> tuple[Group, ...]:
+    """None if all maps fit into the cache as they are: taking turns costs barriers."""
+    if plan_memory(graph, seen).size <= target.cache_bytes:
+        return ()
+    return plan_strips(graph, target.cache_bytes // 2)
 
 
 def c_name(name: str) -> str:

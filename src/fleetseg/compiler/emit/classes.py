@@ -55,7 +55,7 @@ def emit_argmax(unit: Unit, node: Node, name: str) -> None:
             f"store_bytes{n}(line + x, __builtin_convertvector(id, b{n}));",
         ]
         calls += pixel_loop(pixels, vector)
-    pointer = f"const float *p = in + y * (ptrdiff_t){source.buffer.row} + {source.start()};"
+    pointer = f"const float *p = in + {source.buffer.row_offset('y')} + {source.start()};"
     body = [f"const float *in = {unit.pointer(node.inputs[0])};", "for (int y = first; y < last; ++y) {"]
     body += [indented(line) for line in [pointer, *_row(unit, "y", width, calls)]]
     body.append("}")

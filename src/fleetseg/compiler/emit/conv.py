@@ -204,7 +204,7 @@ def _element(view: View, channel: int, units: int, row: str, column: str) -> str
     """C: offset of an element; `b` counts blocks of `units` channels."""
     buffer = view.buffer
     segments = -(-units // 2) if view.paired else units
-    return f"{row} * (ptrdiff_t){buffer.row} + {view.start(channel)} + b * {segments * buffer.segment} + {column}"
+    return f"{buffer.row_offset(row)} + {view.start(channel)} + b * {segments * buffer.segment} + {column}"
 
 
 def _operand_address(view: View, channel: int, units: int, operand: Operand, shuffled: bool, chain: Chain) -> str:
@@ -310,7 +310,7 @@ def grid_rows(block: Block) -> int:
 
 def _row_code(block: Block, inner: list[str], height: int, weights: int, guarded: bool) -> list[str]:
     """C: one kernel row; outside the map all its taps are zero, so they are skipped."""
-    body = [f"const float *p = in + r * (ptrdiff_t){block.source.row};", *inner]
+    body = [f"const float *p = in + {block.source.row_offset('r')};", *inner]
     if not guarded:
         return body
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib import resources
 
 import numpy as np
@@ -33,8 +34,14 @@ _INCLUDES = """\
 _TABLE = """\
 struct kernel {
     void (*run)(const struct job *job, int first, int last);
-    int rows;
     int when;
+};
+
+/* Rows [first, last) of a kernel, which the threads share. */
+struct turn {
+    int kernel;
+    int first;
+    int last;
 };
 
 enum { FOR_ALL, FOR_LOGITS, FOR_CLASSES };
@@ -72,6 +79,7 @@ def source_text(unit: Unit, prefix: str, description: str, size_text: str) -> st
         _close_target(extensions),
         _TABLE,
         _kernels(unit.kernels),
+        _turns(unit.turns),
         _zeroed(unit),
         f"static const char description[] =\n{c_string(description)};\n",
         _interface(extensions, size_text),
@@ -135,11 +143,16 @@ def _literal(value: float) -> str:
 
 def _kernels(kernels: list[Kernel]) -> str:
     lines = [
-        f"    {{{kernel.function}, {kernel.rows}, {_CONDITIONS[kernel.when]}}}, /* {kernel.name}: {kernel.place} */"
+        f"    {{{kernel.function}, {_CONDITIONS[kernel.when]}}}, /* {kernel.name}: {kernel.place} */"
         for kernel in kernels
     ]
     body = "\n".join(lines)
     return f"static const struct kernel kernels[] = {{\n{body}\n}};\nenum {{ KERNELS = {len(kernels)} }};\n"
+
+
+def _turns(turns: Sequence[tuple[int, int, int]]) -> str:
+    body = "\n".join(f"    {{{kernel}, {first}, {last}}}," for kernel, first, last in turns)
+    return f"static const struct turn turns[] = {{\n{body}\n}};\nenum {{ TURNS = {len(turns)} }};\n"
 
 
 def _zeroed(unit: Unit) -> str:

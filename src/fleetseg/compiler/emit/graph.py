@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fleetseg.compiler.emit.classes import emit_argmax, emit_conv_classes
 from fleetseg.compiler.emit.conv import emit_conv
 from fleetseg.compiler.emit.image import emit_image, emit_logits
@@ -32,8 +34,10 @@ def emit_graph(unit: Unit, normalisation: Normalisation, size: tuple[int, int]) 
     with counted(unit, image_traffic(unit, size)):
         emit_image(unit, normalisation, size)
     for index, node in enumerate(unit.graph.nodes):
+        before = len(unit.kernels)
         with counted(unit, node_traffic(unit, node)):
             _emit_node(unit, node, f"{index}")
+        unit.kernels[before:] = [replace(kernel, node=node.name) for kernel in unit.kernels[before:]]
     with counted(unit, logits_traffic(unit)):
         emit_logits(unit)
 

@@ -26,7 +26,7 @@ def emit_image(unit: Unit, normalisation: Normalisation, size: tuple[int, int]) 
     body = [
         f"float *out = {unit.pointer(name)};",
         "for (int y = first; y < last; ++y) {",
-        f"    float *row = out + y * (ptrdiff_t){view.buffer.row};",
+        f"    float *row = out + {view.buffer.row_offset('y')};",
         *_blank_rows(height, view.buffer),
         f"    const uint8_t *p = job->image + y * (ptrdiff_t){width * channels};",
         f"    memset(row, 0, {view.buffer.lead} * sizeof(float));",
@@ -92,7 +92,7 @@ def emit_logits(unit: Unit) -> None:
         "for (int y = first; y < last; ++y)",
         f"    for (int c = 0; c < {channels}; ++c)",
         f"        memcpy(job->logits + (c * (ptrdiff_t){height} + y) * {width},",
-        f"               in + y * (ptrdiff_t){view.buffer.row} + {view.start()} + c * {view.buffer.segment},",
+        f"               in + {view.buffer.row_offset('y')} + {view.start()} + c * {view.buffer.segment},",
         f"               {width} * sizeof(float));",
     ]
     function = unit.add_function("kernel", KERNEL_SIGNATURE, indented("\n".join(body)))

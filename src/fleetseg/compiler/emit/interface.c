@@ -13,15 +13,15 @@ struct worker {
     int index;
 };
 
-/* The thread's own rows of kernel k, then the barrier; 0 if nobody wants the kernel's result. */
-static inline int run_kernel(struct NAME_instance *instance, const struct job *job, int index, int k)
+/* The thread's own rows of a turn, then the barrier; 0 if nobody wants the kernel's result. */
+static inline int take_turn(struct NAME_instance *instance, const struct job *job, int index, const struct turn *turn)
 {
-    const struct kernel *kernel = &kernels[k];
-    const int threads = instance->pool.threads;
+    const struct kernel *kernel = &kernels[turn->kernel];
+    const int threads = instance->pool.threads, rows = turn->last - turn->first;
     if ((kernel->when == FOR_LOGITS && !job->logits) || (kernel->when == FOR_CLASSES && !job->classes))
         return 0;
-    const int first = (int)((int64_t)kernel->rows * index / threads);
-    const int last = (int)((int64_t)kernel->rows * (index + 1) / threads);
+    const int first = turn->first + (int)((int64_t)rows * index / threads);
+    const int last = turn->first + (int)((int64_t)rows * (index + 1) / threads);
     kernel->run(job, first, last);
     barrier(&instance->pool);
     return 1;
@@ -31,25 +31,26 @@ static void run_kernels(struct NAME_instance *instance, int index)
 {
     /* A copy: behind the last barrier the caller may already set up the next run. */
     const struct job own = instance->job;
-    for (int k = 0; k < KERNELS; ++k)
-        run_kernel(instance, &own, index, k);
+    for (int t = 0; t < TURNS; ++t)
+        take_turn(instance, &own, index, &turns[t]);
 }
 
-/* The same with a look at the clock behind every kernel, by the caller's thread. */
+/* The same with a look at the clock behind every turn, by the caller's thread. */
 static void time_kernels(struct NAME_instance *instance, int index)
 {
     const struct job own = instance->job;
     double *const seconds = index == 0 ? instance->seconds : NULL;
     struct timespec before, after;
     clock_gettime(CLOCK_MONOTONIC, &before);
-    for (int k = 0; k < KERNELS; ++k) {
-        const int wanted = run_kernel(instance, &own, index, k);
-        if (!seconds)
+    for (int k = 0; seconds && k < KERNELS; ++k)
+        seconds[k] = 0;
+    for (int t = 0; t < TURNS; ++t) {
+        const int wanted = take_turn(instance, &own, index, &turns[t]);
+        if (!seconds || !wanted)
             continue;
         clock_gettime(CLOCK_MONOTONIC, &after);
-        seconds[k] = (double)(after.tv_sec - before.tv_sec) + 1e-9 * (double)(after.tv_nsec - before.tv_nsec);
-        if (!wanted)
-            seconds[k] = 0;
+        seconds[turns[t].kernel] +=
+            (double)(after.tv_sec - before.tv_sec) + 1e-9 * (double)(after.tv_nsec - before.tv_nsec);
         before = after;
     }
 }

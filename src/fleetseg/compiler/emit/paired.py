@@ -32,7 +32,8 @@ def emit_paired_copy(unit: Unit, node: Node, name: str) -> None:
     source = unit.view(node.inputs[0])
 
     def load(n: int, half: int) -> list[str]:
-        return [f"f{n} v{half} = {_half(source, n, half, f'p + y * (ptrdiff_t){source.buffer.row} + x', 1)};"]
+        pointer = f"p + {source.buffer.row_offset('y')} + x"
+        return [f"f{n} v{half} = {_half(source, n, half, pointer, 1)};"]
 
     _emit(unit, node, name, load)
 
@@ -52,7 +53,7 @@ def emit_paired_pool(unit: Unit, node: Node, name: str) -> None:
             f"for (int k = 0, r = y * {stride_y} - {top}; k < {rows}; ++k, ++r) {{",
             f"    if (r < 0 || r >= {source.buffer.height})",
             "        continue;",
-            f"    const float *q = p + r * (ptrdiff_t){source.buffer.row} + x * {stride_x};",
+            f"    const float *q = p + {source.buffer.row_offset('r')} + x * {stride_x};",
             *(f"    {v} = max{n}({v}, {value});" if largest else f"    {v} += {value};" for value in values),
             "}",
         ]
@@ -64,17 +65,17 @@ def emit_paired_pool(unit: Unit, node: Node, name: str) -> None:
 def emit_paired_pool_place(unit: Unit, node: Node, name: str) -> None:
     """Add the kernel that finds which of 2×2 pixels is the first largest: 2·row + column."""
     source, target = unit.view(node.inputs[0]), unit.view(node.name)
-    row, segment = target.buffer.row, target.buffer.segment
+    row, segment = target.buffer.row_offset("y"), target.buffer.segment
 
     def code(n: int, halves: Sequence[int], channel: str) -> list[str]:
         lines = []
         for half in halves:
             for index in range(4):
-                pixel = f"p + (2 * y + {index // 2}) * (ptrdiff_t){source.buffer.row} + 2 * x + {index % 2}"
+                pixel = f"p + {source.buffer.row_offset(f'2 * y + {index // 2}')} + 2 * x + {index % 2}"
                 value = _half(source, n, half, pixel, 2)
                 first = f"f{n} best{half} = {value}; i{n} id{half} = {{0}};"
                 lines.append(f"better{n}(&best{half}, &id{half}, {value}, {index});" if index else first)
-            address = f"out + y * (ptrdiff_t){row} + {target.start()} + ({channel} + {half}) * {segment} + x"
+            address = f"out + {row} + {target.start()} + ({channel} + {half}) * {segment} + x"
             lines.append(f"store_bytes{n}({address}, __builtin_convertvector(id{half}, b{n}));")
         return lines
 
@@ -122,7 +123,7 @@ def _operands(unit: Unit, epilogue: Epilogue, first: int, channel: str) -> list[
         start = view.start(first - operand.first_channel)
         lines.append(
             f"const {operand.element} *{operand.argument} = {unit.pointer(operand.value)} + "
-            f"{row} * (ptrdiff_t){view.buffer.row} + {start} + {segments} * {view.buffer.segment} + {column};"
+            f"{view.buffer.row_offset(row)} + {start} + {segments} * {view.buffer.segment} + {column};"
         )
     return lines
 
@@ -135,7 +136,7 @@ def _segments(view: View, channel: str, first: int) -> str:
 def _stores(target: View, n: int, halves: Sequence[int], first: int, channel: str) -> list[str]:
     buffer = target.buffer
     address = (
-        f"out + y * (ptrdiff_t){buffer.row} + {target.start(first)} + "
+        f"out + {buffer.row_offset('y')} + {target.start(first)} + "
         f"{_segments(target, channel, first)} * {buffer.segment} + x"
     )
     if target.paired:

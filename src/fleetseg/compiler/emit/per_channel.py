@@ -28,7 +28,7 @@ def emit_copy(unit: Unit, node: Node, name: str) -> None:
     source = unit.view(node.inputs[0]).buffer
 
     def load(lanes: int, offset: int) -> list[str]:
-        return [f"f{lanes} v = load{lanes}(p + y * (ptrdiff_t){source.row} + x + {offset});"]
+        return [f"f{lanes} v = load{lanes}(p + {source.row_offset('y')} + x + {offset});"]
 
     _emit(unit, node, name, load)
 
@@ -56,7 +56,7 @@ def _window(node: Node, source: Buffer, n: int, offset: int) -> list[str]:
         f"for (int k = 0, r = y * {stride_y} - {top}; k < {rows}; ++k, ++r) {{",
         f"    if (r < 0 || r >= {source.height})",
         "        continue;",
-        f"    const float *q = p + r * (ptrdiff_t){source.row} + x * {stride_x};",
+        f"    const float *q = p + {source.row_offset('r')} + x * {stride_x};",
     ]
     for kx in range(columns):
         value = strided_load(n, f"q + {offset * stride_x + kx - left}", stride_x)
@@ -75,7 +75,7 @@ def emit_pool_place(unit: Unit, node: Node, name: str) -> None:
     unit.lanes.add(lanes)
     lines = []
     for index, (row, column) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
-        pointer = f"p + (2 * y + {row}) * (ptrdiff_t){source.buffer.row} + 2 * x + {column}"
+        pointer = f"p + {source.buffer.row_offset(f'2 * y + {row}')} + 2 * x + {column}"
         value = strided_load(lanes, pointer, 2)
         if index == 0:
             lines += [f"f{lanes} best = {value};", f"i{lanes} id = {{0}};"]
@@ -88,7 +88,7 @@ def emit_pool_place(unit: Unit, node: Node, name: str) -> None:
         "for (int y = first; y < last; ++y)",
         f"    for (int c = 0; c < {channels}; ++c) {{",
         f"        const float *p = in + c * {source.buffer.segment};",
-        f"        uint8_t *o = out + y * (ptrdiff_t){target.buffer.row} + c * {target.buffer.segment};",
+        f"        uint8_t *o = out + {target.buffer.row_offset('y')} + c * {target.buffer.segment};",
         *(indented(line, 2) for line in _over_vectors(width, lanes, 1, lambda _: lines)),
         "    }",
     ]
@@ -122,7 +122,7 @@ def _emit(unit: Unit, node: Node, name: str, load: Loader) -> None:
         start = unit.add_weights(values) if values.size else 0
         lines = [
             f"const float *p = in + {source.start()} + c * {source.buffer.segment};",
-            f"float *o = out + y * (ptrdiff_t){target.buffer.row} + {target.start()} + c * {target.buffer.segment};",
+            f"float *o = out + {target.buffer.row_offset('y')} + {target.start()} + c * {target.buffer.segment};",
         ]
         if values.size:
             lines.append(f"const word *w = job->weights + {start} + (c - {low}) * {epilogue.parameter_count};")
@@ -131,7 +131,7 @@ def _emit(unit: Unit, node: Node, name: str, load: Loader) -> None:
             row = "(y >> 1)" if operand.pooled else "y"
             lines.append(
                 f"const {operand.element} *{operand.argument}_row = {unit.pointer(operand.value)} + "
-                f"{row} * (ptrdiff_t){view.buffer.row} + {view.start()} + "
+                f"{view.buffer.row_offset(row)} + {view.start()} + "
                 f"(c - {operand.first_channel}) * {view.buffer.segment};"
             )
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fleetseg.compiler.ir import Array, Graph
 from fleetseg.compiler.memory import MemoryPlan, View
+from fleetseg.compiler.strips import Group
 from fleetseg.compiler.target import Target
 
 #: Which runs need a kernel: all, those that want logits, those that want a class map.
@@ -33,6 +34,8 @@ class Kernel:
     #: Bytes of the maps and weights that it reads, and of the map that it writes, each counted once.
     bytes_read: int = 0
     bytes_written: int = 0
+    #: The graph's node that it computes; "" for the borders of the library.
+    node: str = ""
 
 
 @dataclass
@@ -44,6 +47,8 @@ class Unit:
     target: Target
     #: Width and height of the part of the class map and the logits that leaves the library.
     seen: tuple[int, int]
+    #: Kernels that take turns.
+    groups: tuple[Group, ...] = ()
     functions: dict[str, str] = field(default_factory=dict)
     kernels: list[Kernel] = field(default_factory=list)
     lanes: set[int] = field(default_factory=set)
@@ -71,6 +76,20 @@ class Unit:
         name = f"{kind}_{digest}"
         self.functions[name] = f"static {signature.replace('NAME', name)}\n{{\n{body}\n}}\n"
         return name
+
+    @property
+    def turns(self) -> list[tuple[int, int, int]]:
+        """(kernel, first row, last row) in the order of a run: kernel by kernel, but groups strip by strip."""
+        numbers = {kernel.node: number for number, kernel in enumerate(self.kernels)}
+        groups = {name: group for group in self.groups for name in group.nodes}
+        turns: list[tuple[int, int, int]] = []
+        for number, kernel in enumerate(self.kernels):
+            group = groups.get(kernel.node)
+            if group is None:
+                turns.append((number, 0, kernel.rows))
+            elif kernel.node == group.nodes[0]:
+                turns += [(numbers[turn.node], turn.first, turn.last) for turn in group.turns]
+        return turns
 
     def add_kernel(self, kernel: Kernel) -> None:
         """Append to the run list."""
