@@ -13,7 +13,7 @@ import fleetseg.compilation
 from fleetseg.compilation import _numbered_classes
 from fleetseg.compiler.processor import extensions
 from fleetseg.compiler.target import TARGETS
-from fleetseg.errors import CheckpointError, CompileError, UsageError
+from fleetseg.errors import CheckpointError, UsageError
 from fleetseg.models import build_network
 from fleetseg.runtime import load
 from fleetseg.runtime.native_engine import CompiledModel
@@ -65,12 +65,6 @@ def test_eighth_size_logits_and_full_size_masks(tmp_path: Path) -> None:
     image = picture(50, 33)
     assert model.logits(image).shape == (5, 5, 7)
     assert model(image).shape == (33, 50)
-
-
-def test_operation_without_c_is_named_with_its_place() -> None:
-    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.MaxPool2d(3, 1, padding=1)))
-    with pytest.raises(CompileError, match=r"'max_pool' with padding at 1\.0 \(MaxPool2d\) has no C yet"):
-        fleetseg.compilation.compile(network, (16, 16))
 
 
 @pytest.mark.parametrize("classes", [2, 33])

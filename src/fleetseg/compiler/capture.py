@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fleetseg.compiler.capture_operations import TRANSLATIONS, Capture, UnsupportedOperationError
+from fleetseg.compiler.capture_operations import TRANSLATIONS
+from fleetseg.compiler.capture_state import Capture, UnsupportedOperationError
 from fleetseg.compiler.ir import Graph, TensorType
 from fleetseg.compiler.verify import verify
 from fleetseg.errors import CompileError, MissingExtraError
@@ -44,7 +45,8 @@ def _export(module: nn.Module, size: tuple[int, int], in_channels: int) -> Any:
         # Without gradients from the start: else every no_grad block becomes a graph within the graph.
         with torch.no_grad():
             image = torch.zeros(1, in_channels, size[1], size[0])
-            return torch.export.export(module, (image,))
+            # In functional form: what happens in place has become an operation with a result of its own.
+            return torch.export.export(module, (image,)).run_decompositions({})
     except Exception as error:  # torch.export raises whatever the module raises, and classes of its own
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CompileError(
@@ -96,4 +98,9 @@ def _outputs(state: Capture, node: fx.Node) -> tuple[str, ...]:
     values = node.args[0]
     if not isinstance(values, list | tuple) or len(values) != 1:
         raise CompileError("a module with exactly one output is needed")
-    return (str(state.values[values[0]]),)
+    name = str(state.values[values[0]])
+    made = {made.name: made for made in state.nodes}
+    while name in made and state.type_of(name).element == "u8":
+        # A network that ends in its class map: the logits before it are what is asked for.
+        name = made[name].inputs[0]
+    return (name,)

@@ -8,15 +8,27 @@ Written to be obviously right: no operation knows about layouts, tiles or target
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from fleetseg.compiler.interpret_windows import avg_pool, conv2d, conv_transpose2d, max_pool, pyramid
+from fleetseg.compiler.interpret_windows import (
+    adaptive_pool,
+    avg_pool,
+    avg_pool3d,
+    conv2d,
+    conv_transpose2d,
+    max_pool,
+    max_pool_index,
+    pyramid,
+)
 from fleetseg.compiler.ir import NUMPY_TYPES, Array, Graph, Node, Step
 from fleetseg.compiler.pairs import round_to_bf16
-from fleetseg.compiler.types import BINARY, UNARY
+from fleetseg.compiler.sampling import linear_positions
+from fleetseg.compiler.types import ARITHMETIC, UNARY
+from fleetseg.compiler.views import rearranged
 
 Attributes = Mapping[str, Any]
 
@@ -55,14 +67,14 @@ def _apply(step: Step, result: Array, operands: Sequence[Array]) -> Array:
     return np.concatenate((result[:, :first], part, result[:, last:]), axis=1)
 
 
-def _per_channel(values: Array) -> Array:
-    return values.reshape(1, -1, 1, 1)
+def _per_channel(values: Array, rank: int = 4) -> Array:
+    return values.reshape(1, -1, *(1,) * (rank - 2)) if rank > 1 else values
 
 
 def _batch_norm(operands: Sequence[Array], attributes: Attributes) -> Array:
     x, gamma, beta, mean, variance = operands
     scale = gamma / np.sqrt(variance + np.float32(attributes["eps"]))
-    return (x - _per_channel(mean)) * _per_channel(scale) + _per_channel(beta)
+    return (x - _per_channel(mean, x.ndim)) * _per_channel(scale, x.ndim) + _per_channel(beta, x.ndim)
 
 
 def _sigmoid(x: Array) -> Array:
@@ -74,6 +86,62 @@ def _sigmoid(x: Array) -> Array:
 def _elu(operands: Sequence[Array], attributes: Attributes) -> Array:
     x = operands[0]
     return np.where(x > 0, x, np.float32(attributes["alpha"]) * np.expm1(np.minimum(x, 0)))
+
+
+def _gelu(operands: Sequence[Array], attributes: Attributes) -> Array:
+    x = operands[0]
+    # NumPy has no erf; float64 keeps the digits that the detour through Python's costs nothing.
+    erf = np.vectorize(math.erf, otypes=[np.float64])(x / math.sqrt(2)) if x.size else x
+    return np.asarray(0.5 * x * (1 + erf), np.float32)
+
+
+def _gelu_tanh(operands: Sequence[Array], attributes: Attributes) -> Array:
+    x = operands[0]
+    inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x**3)
+    return np.asarray(0.5 * x * (1 + np.tanh(inner)))
+
+
+def _softmax(operands: Sequence[Array], attributes: Attributes) -> Array:
+    """Over the channels."""
+    powers = np.exp(operands[0] - operands[0].max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _log_softmax(operands: Sequence[Array], attributes: Attributes) -> Array:
+    shifted = operands[0] - operands[0].max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+def _response_norm(operands: Sequence[Array], attributes: Attributes) -> Array:
+    """x / (k + alpha · mean of x² over `size` neighbouring channels)^beta; channels outside count as zero."""
+    x, size = operands[0], attributes["size"]
+    squares = np.pad(x * x, ((0, 0), (size // 2, (size - 1) // 2), (0, 0), (0, 0)))
+    total = sum(squares[:, i : i + x.shape[1]] for i in range(size))
+    base = np.float32(attributes["k"]) + np.float32(attributes["alpha"]) * (total / np.float32(size))
+    return np.asarray(x / base ** np.float32(attributes["beta"]))
+
+
+def _resize(operands: Sequence[Array], attributes: Attributes) -> Array:
+    """Bilinear."""
+    x = operands[0]
+    for axis in (2, 3):
+        scale = attributes["scales"][axis - 2] if attributes["scales"] else None
+        first, weight = linear_positions(x.shape[axis], attributes["size"][axis - 2], scale, attributes["corners"])
+        behind = np.minimum(first + 1, x.shape[axis] - 1)
+        weight = weight.reshape((-1, 1) if axis == 2 else (1, -1))
+        x = np.take(x, first, axis) * (1 - weight) + np.take(x, behind, axis) * weight
+    return x
+
+
+def _max_unpool(operands: Sequence[Array], attributes: Attributes) -> Array:
+    """Each value goes to its index in its channel's flattened plane, the last one where several meet."""
+    values, indices = operands
+    channels = values.shape[1]
+    result = np.zeros((channels, attributes["size"][0] * attributes["size"][1]), values.dtype)
+    for channel in range(channels):
+        for value, index in zip(values[0, channel].ravel(), indices[0, channel].ravel(), strict=True):
+            result[channel, index] = value
+    return result.reshape(1, channels, *attributes["size"])
 
 
 def _slice(operands: Sequence[Array], attributes: Attributes) -> Array:
@@ -118,8 +186,8 @@ OPERATIONS: Mapping[str, Callable[[Sequence[Array], Attributes], Array]] = {
     "max_pool": max_pool,
     "avg_pool": avg_pool,
     "batch_norm": _batch_norm,
-    "affine": lambda o, a: o[0] * _per_channel(o[1]) + _per_channel(o[2]),
-    "prelu": lambda o, a: np.where(o[0] > 0, o[0], o[0] * _per_channel(o[1])),
+    "affine": lambda o, a: o[0] * _per_channel(o[1], o[0].ndim) + _per_channel(o[2], o[0].ndim),
+    "prelu": lambda o, a: np.where(o[0] > 0, o[0], o[0] * _per_channel(o[1], o[0].ndim)),
     "relu": lambda o, a: np.maximum(o[0], 0),
     "relu6": lambda o, a: np.clip(o[0], 0, 6),
     "leaky_relu": lambda o, a: np.where(o[0] > 0, o[0], o[0] * np.float32(a["slope"])),
@@ -127,6 +195,27 @@ OPERATIONS: Mapping[str, Callable[[Sequence[Array], Attributes], Array]] = {
     "sigmoid": lambda o, a: _sigmoid(o[0]),
     "silu": lambda o, a: o[0] * _sigmoid(o[0]),
     "hard_swish": lambda o, a: o[0] * np.clip(o[0] + 3, 0, 6) / 6,
+    "hard_sigmoid": lambda o, a: np.clip(o[0] + 3, 0, 6) / 6,
+    "tanh": lambda o, a: np.tanh(o[0]),
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "clip": lambda o, a: np.clip(o[0], np.float32(a["low"]), np.float32(a["high"])),
+    "power": lambda o, a: o[0] ** np.float32(a["exponent"]),
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "response_norm": _response_norm,
+    "resize": _resize,
+    "adaptive_avg_pool": lambda o, a: adaptive_pool(o[0], a["size"], np.mean),
+    "adaptive_max_pool": lambda o, a: adaptive_pool(o[0], a["size"], np.max),
+    "avg_pool3d": avg_pool3d,
+    "max_pool_index": max_pool_index,
+    "max_unpool": _max_unpool,
+    "rearrange": lambda o, a: rearranged(o[0], a["steps"]),
+    "join": lambda o, a: np.concatenate(o, axis=a["axis"]),
+    "sub": lambda o, a: o[0] - o[1],
+    "div": lambda o, a: o[0] / o[1],
+    "maximum": lambda o, a: np.maximum(o[0], o[1]),
+    "minimum": lambda o, a: np.minimum(o[0], o[1]),
     "add": lambda o, a: o[0] + o[1],
     "mul": lambda o, a: o[0] * o[1],
     "concat": lambda o, a: np.concatenate(o, axis=a["axis"]),
@@ -146,4 +235,4 @@ OPERATIONS: Mapping[str, Callable[[Sequence[Array], Attributes], Array]] = {
     "copy": lambda o, a: o[0],
 }
 
-assert OPERATIONS.keys() >= UNARY | BINARY, "an operation without a meaning"
+assert OPERATIONS.keys() >= UNARY | ARITHMETIC, "an operation without a meaning"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,10 +90,52 @@ def max_pool(operands: Sequence[Array], attributes: Attributes) -> Array:
 
 
 def avg_pool(operands: Sequence[Array], attributes: Attributes) -> Array:
-    """Mean of each window; `count_padding` says whether padded zeros count."""
+    """Mean of each window; `count_padding` says whether padded zeros count, or `counted` how many of them do."""
     x, kernel = operands[0], attributes["kernel_size"]
     total = sum(view for _, _, view in _taps(x, kernel, attributes, 0))
     if attributes["count_padding"]:
         return np.asarray(total / np.float32(kernel[0] * kernel[1]))
-    ones = np.ones_like(x)
-    return np.asarray(total / sum(view for _, _, view in _taps(ones, kernel, attributes, 0)))
+    rows, columns = window_counts(x.shape[2:], attributes)
+    return np.asarray(total / (rows[:, None] * columns))
+
+
+def window_counts(size: Sequence[int], attributes: Attributes) -> tuple[Array, Array]:
+    """How many rows each row of windows averages over, and how many columns each column of them."""
+    counts = []
+    for axis in (0, 1):
+        kernel, stride = attributes["kernel_size"][axis], attributes["stride"][axis]
+        before, after = attributes["padding"][axis], attributes["padding"][axis + 2]
+        counted = attributes.get("counted", (0, 0, 0, 0))
+        first = np.arange(window_size(size[axis], kernel, stride, before, after, 1)) * stride - before
+        last = np.minimum(first + kernel, size[axis] + counted[axis + 2])
+        counts.append((last - np.maximum(first, -counted[axis])).astype(np.float32))
+    return counts[0], counts[1]
+
+
+def avg_pool3d(operands: Sequence[Array], attributes: Attributes) -> Array:
+    """Mean of windows of (depth, rows, columns) without padding and strides."""
+    windows = np.lib.stride_tricks.sliding_window_view(operands[0], attributes["kernel_size"], axis=(2, 3, 4))
+    return np.asarray(windows.mean(axis=(5, 6, 7)), np.float32)
+
+
+def bins(size: int, out: int) -> list[tuple[int, int]]:
+    """[first, last) of each of `out` parts of an axis, which overlap where they do not come out even."""
+    return [(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
+
+
+def adaptive_pool(x: Array, size: Sequence[int], reduce: Callable[..., Array]) -> Array:
+    """One number for each of `size` parts of the map."""
+    rows, columns = (bins(x.shape[2 + axis], size[axis]) for axis in (0, 1))
+    parts = [[reduce(x[:, :, y0:y1, x0:x1], axis=(2, 3)) for x0, x1 in columns] for y0, y1 in rows]
+    return np.asarray(parts, np.float32).transpose(2, 3, 0, 1)
+
+
+def max_pool_index(operands: Sequence[Array], attributes: Attributes) -> Array:
+    """Where in its channel's flattened plane the first largest value of each window lies."""
+    x, kernel = operands[0], attributes["kernel_size"]
+    places = np.arange(x.shape[2] * x.shape[3], dtype=np.float64).reshape(1, 1, *x.shape[2:])
+    views = np.stack([view for _, _, view in _taps(x, kernel, attributes, -np.inf)])
+    indices = np.stack([view for _, _, view in _taps(places, kernel, attributes, -1)])
+    best = np.argmax(views, axis=0)
+    found = np.take_along_axis(np.broadcast_to(indices, views.shape), best[None], axis=0)[0]
+    return np.asarray(found, np.int32)

@@ -24,7 +24,7 @@ ALIGNMENT = 16
 #: Bytes behind the last buffer that vectors may read.
 SLACK = 512
 #: An element of a bf16 map is a pair of channels.
-ELEMENT_BYTES = {"f32": 4, "u8": 1, "bf16": 4}
+ELEMENT_BYTES = {"f32": 4, "u8": 1, "i32": 4, "bf16": 4}
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def _windows(graph: Graph, node: Node) -> list[tuple[int, Mapping[str, tuple[int
     if node.op == "pyramid":
         widths = [graph.type_of(name).shape[3] for name in node.inputs[1:]]
         return list(zip(widths, node["branches"], strict=True))
-    if node.op in ("max_pool", "avg_pool"):
+    if node.op in ("max_pool", "max_pool_index", "avg_pool"):
         return [(node["kernel_size"][1], node.attributes)]
     return []
 

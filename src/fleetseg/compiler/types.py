@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from fleetseg.compiler.ir import TensorType
+from fleetseg.compiler.views import shape_after
 
 Types = Sequence[TensorType]
 Attributes = Mapping[str, Any]
@@ -18,9 +21,12 @@ Padding = tuple[int, int, int, int]
 #: Point-wise operations of one value, legal as nodes and as epilogue steps; extra operands are per channel.
 UNARY = frozenset(
     {"relu", "relu6", "leaky_relu", "elu", "silu", "sigmoid", "hard_swish", "affine", "prelu", "batch_norm"}
+    | {"hard_sigmoid", "tanh", "gelu", "gelu_tanh", "clip"}
 )
-#: Point-wise operations of two values of equal type.
+#: Point-wise operations of two values; of equal types they are legal as epilogue steps too.
 BINARY = frozenset({"add", "mul"})
+#: Those that are nodes alone.
+ARITHMETIC = BINARY | {"sub", "div", "maximum", "minimum"}
 
 
 class TypeMismatchError(Exception):
@@ -41,8 +47,8 @@ def window_size(size: int, kernel: int, stride: int, before: int, after: int, di
 
 
 def _unary(op: str, types: Types) -> TensorType:
-    channels = types[0].shape[1]
     for other in types[1:]:
+        channels = types[0].shape[1]
         if other.shape not in ((channels,), (1,)):
             raise TypeMismatchError(f"{op} of {types[0]} with parameters {other}")
     return types[0]
@@ -52,6 +58,16 @@ def _binary(types: Types, attributes: Attributes) -> TensorType:
     if types[0] != types[1]:
         raise TypeMismatchError(f"{types[0]} with {types[1]}; equal types are needed")
     return types[0]
+
+
+def _arithmetic(types: Types, attributes: Attributes) -> TensorType:
+    try:
+        shape = np.broadcast_shapes(types[0].shape, types[1].shape)
+    except ValueError:
+        shape = ()
+    if types[0].element != types[1].element or not shape:
+        raise TypeMismatchError(f"{types[0]} with {types[1]}; shapes that go together are needed")
+    return TensorType(shape, types[0].element)
 
 
 def _conv2d(types: Types, attributes: Attributes) -> TensorType:
@@ -135,6 +151,32 @@ def _pool_place(types: Types, attributes: Attributes) -> TensorType:
     return TensorType((1, channels, height // 2, width // 2), "u8")
 
 
+def _pool_index(types: Types, attributes: Attributes) -> TensorType:
+    return TensorType(_pool(types, attributes).shape, "i32")
+
+
+def _sized(types: Types, attributes: Attributes) -> TensorType:
+    return TensorType((*types[0].shape[:2], *attributes["size"]))
+
+
+def _max_unpool(types: Types, attributes: Attributes) -> TensorType:
+    if types[0].shape != types[1].shape or types[1].element != "i32":
+        raise TypeMismatchError(f"un-pooling {types[0]} by indices {types[1]}")
+    return _sized(types, attributes)
+
+
+def _avg_pool3d(types: Types, attributes: Attributes) -> TensorType:
+    sizes = [size - kernel + 1 for size, kernel in zip(types[0].shape[2:], attributes["kernel_size"], strict=True)]
+    return TensorType((*types[0].shape[:2], *sizes))
+
+
+def _rearrange(types: Types, attributes: Attributes) -> TensorType:
+    try:
+        return TensorType(shape_after(types[0].shape, attributes["steps"]), types[0].element)
+    except ValueError as error:
+        raise TypeMismatchError(f"{types[0]}: {error}") from error
+
+
 def _unpool(types: Types, attributes: Attributes) -> TensorType:
     if types[0].shape != types[1].shape:
         raise TypeMismatchError(f"un-pooling {types[0]} by places {types[1]}")
@@ -179,13 +221,24 @@ RULES: Mapping[str, Callable[[Types, Attributes], TensorType]] = {
     "conv2d": _conv2d,
     "conv_transpose2d": _conv_transpose2d,
     "pyramid": _pyramid,
-    "add": _binary,
-    "mul": _binary,
+    **dict.fromkeys(sorted(ARITHMETIC), _arithmetic),
     "concat": _concat,
+    "join": _concat,
     "slice": _slice,
     "pad": _pad,
     "max_pool": _pool,
     "avg_pool": _pool,
+    "avg_pool3d": _avg_pool3d,
+    "adaptive_avg_pool": _sized,
+    "adaptive_max_pool": _sized,
+    "resize": _sized,
+    "max_pool_index": _pool_index,
+    "max_unpool": _max_unpool,
+    "response_norm": _same,
+    "softmax": _same,
+    "log_softmax": _same,
+    "power": _same,
+    "rearrange": _rearrange,
     "pool_place": _pool_place,
     "unpool": _unpool,
     "pixel_shuffle": _pixel_shuffle,

@@ -5,7 +5,7 @@ import numpy as np
 from fleetseg.compiler.interpret import interpret
 from fleetseg.compiler.passes.add_class_map import add_class_map
 
-from ..graphs import GraphBuilder
+from ..graphs import SAME_SIZE, GraphBuilder
 
 
 def test_classes_are_the_arg_max_of_the_logits() -> None:
@@ -17,3 +17,9 @@ def test_classes_are_the_arg_max_of_the_logits() -> None:
         logits, classes = interpret(after, {"x": image})
         np.testing.assert_array_equal(classes[0, 0], logits[0].argmax(0))
         assert after.nodes[-1].op == ("conv2d" if last != relu else "argmax")
+
+
+def test_groups_are_no_single_chain_of_classes() -> None:
+    build = GraphBuilder(channels=4)
+    after = add_class_map(build.graph(build.conv("x", 6, window={**SAME_SIZE, "groups": 2})))
+    assert [node.op for node in after.nodes] == ["conv2d", "argmax"]

@@ -157,7 +157,8 @@ def _turns(turns: Sequence[tuple[int, int, int]]) -> str:
 
 def _zeroed(unit: Unit) -> str:
     rows = [f"    {{{buffer.offset}, {buffer.bytes}}}," for buffer in unit.plan.zeroed]
-    body = "\n".join(rows)
+    # C has no empty arrays: of nothing, nothing is cleared.
+    body = "\n".join(rows or ["    {0, 0},"])
     comment = "/* Offset and size of what is cleared once: margins that no kernel writes. */"
     return f"{comment}\nstatic const size_t zeroed[][2] = {{\n{body}\n}};\n"
 

@@ -15,7 +15,7 @@ ACTIVATIONS = frozenset(
     {"sigmoid", "silu", "elu", "tanh", "gelu", "gelu_tanh", "hard_sigmoid", "hard_swish", "clip", "relu6"}
 )
 
-_NAMES = ("expm1_", "exp_", "log_", "sigmoid", "elu", "tanh_", "gelu", "gelu_tanh")
+_NAMES = ("pick", "expm1_", "exp_", "log_", "sigmoid", "elu", "tanh_", "gelu", "gelu_tanh")
 
 _HELPERS = """\
 HELPER f{n} pick{n}(i{n} mask, f{n} a, f{n} b) {{ return (f{n})((mask & (i{n})a) | (~mask & (i{n})b)); }}

@@ -17,7 +17,9 @@ def add_class_map(graph: Graph) -> Graph:
     """
     logits = graph.node(graph.outputs[0])
     result = infer("argmax", [logits.type], {})
-    if logits.op == "conv2d":
+    # One chain of units that are all classes is what its kernel can count.
+    whole = logits.op == "conv2d" and logits["groups"] == 1 and all(step.channels is None for step in logits.epilogue)
+    if whole:
         node = replace(logits, name="classes", type=result, epilogue=(*logits.epilogue, Step("argmax")))
     else:
         node = replace(logits, name="classes", op="argmax", inputs=(logits.name,), type=result, epilogue=())

@@ -9,7 +9,7 @@ from fleetseg.compiler.passes.editor import Editor
 
 
 def fold_affine(graph: Graph) -> Graph:
-    """affine(conv(x)) → conv(x) where nothing else reads the convolution; transposed ones of one group too."""
+    """affine(conv(x)) → conv(x) where nothing else reads the convolution; transposed ones too."""
     edit = Editor(graph, "fold_affine")
     for node in graph.nodes:
         if node.op != "affine":
@@ -20,7 +20,7 @@ def fold_affine(graph: Graph) -> Graph:
         scale, shift = (edit.constants[name].astype(np.float64) for name in node.inputs[1:])
         weight = edit.constants[conv.inputs[1]].astype(np.float64)
         bias = edit.constants[conv.inputs[2]].astype(np.float64) if len(conv.inputs) > 2 else 0.0
-        folded = weight * scale.reshape(_scale_shape(conv, weight))
+        folded = _scaled(conv, weight, scale)
         inputs = (
             conv.inputs[0],
             edit.constant(folded.astype(np.float32), f"{node.name}_weight"),
@@ -31,10 +31,13 @@ def fold_affine(graph: Graph) -> Graph:
 
 
 def _can_take(conv: Node) -> bool:
-    if conv.epilogue:
-        return False
-    return conv.op == "conv2d" or (conv.op == "conv_transpose2d" and conv["groups"] == 1)
+    return not conv.epilogue and conv.op in ("conv2d", "conv_transpose2d")
 
 
-def _scale_shape(conv: Node, weight: Array) -> tuple[int, ...]:
-    return (1, weight.shape[1], 1, 1) if conv.op == "conv_transpose2d" else (weight.shape[0], 1, 1, 1)
+def _scaled(conv: Node, weight: Array, scale: Array) -> Array:
+    if conv.op == "conv2d":
+        return np.asarray(weight * scale.reshape(-1, 1, 1, 1))
+    # (in, out / groups, …): the output channels of a group stand beside its input channels.
+    groups = conv["groups"]
+    own = weight.reshape(groups, -1, *weight.shape[1:]) * scale.reshape(groups, 1, -1, 1, 1)
+    return np.asarray(own.reshape(weight.shape))

@@ -23,9 +23,15 @@ def fuse_epilogues(graph: Graph) -> Graph:
         current = edit.producer(node.name)
         if current is not None and current.op in UNARY:
             _fuse_unary(edit, current)
-        elif current is not None and current.op in BINARY:
+        elif current is not None and current.op in BINARY and _alike(edit, current):
             _fuse_binary(edit, current)
     return edit.finish()
+
+
+def _alike(edit: Editor, node: Node) -> bool:
+    """Whether both operands are maps of one size: all that a step reads."""
+    maps = all(name not in edit.constants for name in node.inputs)
+    return maps and edit.type_of(node.inputs[0]) == edit.type_of(node.inputs[1])
 
 
 def _fuse_unary(edit: Editor, node: Node) -> None:

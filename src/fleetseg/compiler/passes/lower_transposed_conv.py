@@ -13,58 +13,81 @@ import numpy as np
 
 from fleetseg.compiler.ir import Array, Graph, Node
 from fleetseg.compiler.passes.editor import Editor
+from fleetseg.compiler.views import ViewStep, pixel_shuffle_steps
 
 #: Per output phase: (tap of the transposed kernel, offset t of the input pixel).
 Phases = list[list[tuple[int, int]]]
 
 
 def lower_transposed_conv(graph: Graph) -> Graph:
-    """Every conv_transpose2d with stride (2, 2) and an even output becomes conv2d + pixel_shuffle(2)."""
+    """Every conv_transpose2d becomes conv2d, a shuffle and, where the last pixels are too many, a slice."""
     edit = Editor(graph, "lower_transposed_conv")
     for node in graph.nodes:
-        if node.op == "conv_transpose2d" and node["groups"] == 1 and node["stride"] == (2, 2):
+        if node.op == "conv_transpose2d":
             _lower(edit, node)
     return edit.finish()
 
 
 def _lower(edit: Editor, node: Node) -> None:
-    weight = edit.constants[node.inputs[1]]
+    weight, stride, groups = edit.constants[node.inputs[1]], node["stride"], node["groups"]
     size_in, size_out = edit.type_of(node.inputs[0]).shape[2:], node.type.shape[2:]
-    phases = [_phases(weight.shape[2 + i], node["padding"][i], node["dilation"][i]) for i in (0, 1)]
+    phases = [_phases(weight.shape[2 + i], node["padding"][i], node["dilation"][i], stride[i]) for i in (0, 1)]
     offsets = [[t for phase in axis for _, t in phase] for axis in phases]
-    first, last = [min(0, *axis) for axis in offsets], [max(0, *axis) for axis in offsets]
-    after = [size_out[i] // 2 - size_in[i] + last[i] for i in (0, 1)]
-    if min(after) < 0 or any(size % 2 for size in size_out):
-        return
-    small = _small_weights(weight, phases, first, last)
+    first, last = [min(0, *axis, 0) for axis in offsets], [max(0, *axis, 0) for axis in offsets]
+    after = [max(0, -(-size_out[i] // stride[i]) - size_in[i] + last[i]) for i in (0, 1)]
+    small = _small_weights(weight, groups, phases, first, last)
     inputs = [node.inputs[0], edit.constant(small, f"{node.name}_weight")]
     if len(node.inputs) > 2:
-        inputs.append(edit.constant(np.repeat(edit.constants[node.inputs[2]], 4), f"{node.name}_bias"))
+        bias = np.repeat(edit.constants[node.inputs[2]], stride[0] * stride[1])
+        inputs.append(edit.constant(bias, f"{node.name}_bias"))
     attributes = {
         "stride": (1, 1),
         "padding": (-first[0], -first[1], after[0], after[1]),
         "dilation": (1, 1),
-        "groups": 1,
+        "groups": groups,
     }
     conv = edit.make(f"{node.name}_phases", "conv2d", inputs, attributes, place=node.place)
-    name = edit.insert_before(node.name, conv)
-    edit.put(edit.make(node.name, "pixel_shuffle", (name,), {"factor": 2}, place=node.place))
+    _interleave(edit, node, edit.insert_before(node.name, conv), stride)
 
 
-def _phases(kernel: int, padding: int, dilation: int) -> Phases:
-    return [
-        [(k, (r + padding - k * dilation) // 2) for k in range(kernel) if (r + padding - k * dilation) % 2 == 0]
-        for r in (0, 1)
-    ]
+def _interleave(edit: Editor, node: Node, value: str, stride: tuple[int, int]) -> None:
+    """Put the phases side by side and drop what lies outside the result."""
+    shape = edit.type_of(value).shape
+    steps: list[ViewStep] = []
+    size = (shape[2] * stride[0], shape[3] * stride[1])
+    if stride == (2, 2):
+        # A shuffle that the convolution can store by itself.
+        if size == node.type.shape[2:]:
+            edit.put(edit.make(node.name, "pixel_shuffle", (value,), {"factor": 2}, place=node.place))
+            return
+        shuffle = edit.make(f"{node.name}_shuffle", "pixel_shuffle", (value,), {"factor": 2}, place=node.place)
+        value = edit.insert_before(node.name, shuffle)
+    else:
+        steps += pixel_shuffle_steps(shape, *stride)
+    steps += [("slice", axis, 0, node.type.shape[axis], 1) for axis in (2, 3)]
+    edit.put(edit.make(node.name, "rearrange", (value,), {"steps": tuple(steps)}, place=node.place))
 
 
-def _small_weights(weight: Array, phases: Sequence[Phases], first: list[int], last: list[int]) -> Array:
-    channels_in, channels_out = weight.shape[:2]
+def _phases(kernel: int, padding: int, dilation: int, stride: int) -> Phases:
+    def phase(r: int) -> list[tuple[int, int]]:
+        places = [(k, r + padding - k * dilation) for k in range(kernel)]
+        return [(k, place // stride) for k, place in places if place % stride == 0]
+
+    return [phase(r) for r in range(stride)]
+
+
+def _small_weights(
+    weight: Array, groups: int, phases: Sequence[Phases], first: Sequence[int], last: Sequence[int]
+) -> Array:
+    channels_in, per_group, *_ = weight.shape
     size = [last[i] - first[i] + 1 for i in (0, 1)]
-    small = np.zeros((channels_out, 2, 2, channels_in, *size), np.float32)
+    shape = (groups, per_group, len(phases[0]), len(phases[1]), channels_in // groups, *size)
+    small = np.zeros(shape, np.float32)
+    grouped = weight.reshape(groups, channels_in // groups, *weight.shape[1:])
     for row, row_taps in enumerate(phases[0]):
         for column, column_taps in enumerate(phases[1]):
             for ky, ty in row_taps:
                 for kx, tx in column_taps:
-                    small[:, row, column, :, ty - first[0], tx - first[1]] = weight[:, :, ky, kx].T
-    return small.reshape(channels_out * 4, channels_in, *size)
+                    own = grouped[..., ky, kx].transpose(0, 2, 1)
+                    small[:, :, row, column, :, ty - first[0], tx - first[1]] = own
+    return small.reshape(-1, channels_in // groups, *size)

@@ -8,11 +8,15 @@ from fleetseg.compiler.ir import Graph
 from fleetseg.compiler.passes.absorb_borders import absorb_borders
 from fleetseg.compiler.passes.add_class_map import add_class_map
 from fleetseg.compiler.passes.batch_norm_to_affine import batch_norm_to_affine
+from fleetseg.compiler.passes.find_index_unpooling import find_index_unpooling
 from fleetseg.compiler.passes.find_pyramids import find_pyramids
+from fleetseg.compiler.passes.find_response_norm import find_response_norm
 from fleetseg.compiler.passes.find_unpooling import find_unpooling
 from fleetseg.compiler.passes.fold_affine import fold_affine
 from fleetseg.compiler.passes.fuse_epilogues import fuse_epilogues
+from fleetseg.compiler.passes.lower_shuffles import lower_shuffles
 from fleetseg.compiler.passes.lower_transposed_conv import lower_transposed_conv
+from fleetseg.compiler.passes.only_maps import only_maps
 from fleetseg.compiler.passes.place_concats import place_concats
 from fleetseg.compiler.passes.split_pointwise_over_concat import split_pointwise_over_concat
 from fleetseg.compiler.passes.store_bf16 import store_bf16
@@ -23,6 +27,10 @@ Pass = Callable[[Graph], Graph]
 _REWRITES: tuple[Pass, ...] = (
     absorb_borders,
     find_unpooling,
+    find_index_unpooling,
+    find_response_norm,
+    # What PyTorch writes with other ranks has been recognised by now.
+    only_maps,
     batch_norm_to_affine,
     # Pyramids come before any splitting: an ESP module's concat is theirs.
     find_pyramids,
@@ -33,6 +41,7 @@ _REWRITES: tuple[Pass, ...] = (
     fold_affine,
     lower_transposed_conv,
     store_shuffled,
+    lower_shuffles,
     fuse_epilogues,
 )
 """Each takes a verified graph and gives one."""

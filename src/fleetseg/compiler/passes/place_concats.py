@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from fleetseg.compiler.ir import Graph, Node
 from fleetseg.compiler.passes.editor import Editor
-from fleetseg.compiler.passes.fuse_epilogues import HOSTS
+
+#: Values that do not lie where a kernel of their own stores them.
+_ELSEWHERE = frozenset({"concat", "argmax"})
 
 
 def place_concats(graph: Graph) -> Graph:
@@ -17,7 +19,7 @@ def place_concats(graph: Graph) -> Graph:
         parts = []
         for value in node.inputs:
             producer = edit.producer(value)
-            if producer is None or producer.op not in HOSTS or value in taken:
+            if producer is None or producer.op in _ELSEWHERE or value in taken:
                 value = edit.insert_before(node.name, edit.make(f"{node.name}_copy", "copy", (value,)))
             taken.add(value)
             parts.append(value)
