@@ -23,13 +23,14 @@ ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT, CLASSES = 45, 26, 6
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["fp32", "bf16"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small network of every kind of kernel: dilations, pyramids, pixel shuffles, concats."""
     out = tmp_path_factory.mktemp("compiled")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLEETSEG_CACHE", str(out / "cache"))
-        write_library(randomised(build_network("espnet", CLASSES, alpha2=1, alpha3=1), 1), (WIDTH, HEIGHT), out)
+        network = randomised(build_network("espnet", CLASSES, alpha2=1, alpha3=1), 1)
+        write_library(network, (WIDTH, HEIGHT), out, precision=request.param)
     return out
 
 

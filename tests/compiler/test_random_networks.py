@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import fleetseg.compilation
+from fleetseg.compiler import pipeline
 from fleetseg.compiler.build import find_compiler
+from fleetseg.compiler.capture import capture
+from fleetseg.compiler.interpret import interpret
+from fleetseg.compiler.passes.order import PASSES
+from fleetseg.compiler.strips import plan_strips
 from fleetseg.metadata import NetworkSpec, metadata_for
 
 CHANNELS = st.one_of(st.integers(1, 14), st.integers(15, 130))
@@ -164,22 +169,32 @@ SETTINGS = settings(
 )
 
 
-def compiled(network: nn.Module, size: tuple[int, int], folder: Path, target: str, threads: int) -> Any:
+def compiled(
+    network: nn.Module, size: tuple[int, int], folder: Path, target: str, threads: int, precision: str = "fp32"
+) -> Any:
     with torch.inference_mode():
         classes = network(torch.zeros(1, 3, size[1], size[0])).shape[1]
     spec = NetworkSpec(name="random", num_classes=classes)
     metadata = metadata_for(spec, "random", [f"class {index}" for index in range(classes)])
-    return fleetseg.compilation.compile(network, size, folder, target=target, threads=threads, metadata=metadata)
+    return fleetseg.compilation.compile(
+        network, size, folder, target=target, threads=threads, precision=precision, metadata=metadata
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 @settings(SETTINGS, max_examples=12)
-@given(made=networks(), target=st.sampled_from(["host", "generic"]), threads=st.integers(1, 4))
+@given(made=networks(), target=st.sampled_from(["host", "generic"]), threads=st.integers(1, 4), in_strips=st.booleans())
 def test_pytorch_and_c_agree(
-    made: tuple[nn.Module, tuple[int, int]], target: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: tuple[nn.Module, tuple[int, int]],
+    target: str,
+    threads: int,
+    in_strips: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FLEETSEG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(pipeline, "_groups", lambda graph, *_: plan_strips(graph, 20_000) if in_strips else ())
     network, size = made
     model = compiled(network, size, tmp_path, target, threads)
     image = np.random.default_rng(size[0]).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
@@ -192,6 +207,30 @@ def test_pytorch_and_c_agree(
     best = np.sort(expected, axis=0)
     sure = best[-1] - best[-2] > 2 * tolerance
     assert (classes == expected.argmax(0))[sure].all()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+@settings(SETTINGS, max_examples=8)
+@given(made=networks(), target=st.sampled_from(["host", "generic"]), threads=st.integers(1, 4))
+def test_interpreter_and_c_agree_in_bf16(
+    made: tuple[nn.Module, tuple[int, int]], target: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEETSEG_CACHE", str(tmp_path / "cache"))
+    network, size = made
+    model = compiled(network, size, tmp_path, target, threads, "bf16")
+    image = np.random.default_rng(size[0]).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    graph = capture(network, size, 3)
+    for rewrite in PASSES["bf16"]:
+        graph = rewrite(graph)
+    (name, value), *_ = graph.inputs.items()
+    batch = np.zeros(value.shape, np.float32)
+    batch[:, :, : size[1], : size[0]] = model.metadata.normalisation.apply(image)
+    logits = model.logits(image)
+    expected = interpret(graph, {name: batch})[0][0, :, : logits.shape[1], : logits.shape[2]]
+    assume(np.isfinite(expected).all())
+    # A sum in another order may fall to the other side of a rounding, half a percent apart, once a layer.
+    np.testing.assert_allclose(logits, expected, atol=0.04 * max(1e-6, float(np.abs(expected).max())))
 
 
 MAIN = """
@@ -221,14 +260,18 @@ int main(void)
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
-@settings(SETTINGS, max_examples=4)
-@given(made=networks(), target=st.sampled_from(["host", "generic"]))
+@settings(SETTINGS, max_examples=8)
+@given(
+    made=networks(), target=st.sampled_from(["host", "generic"]), precision=st.sampled_from(["fp32", "bf16"]),
+    in_strips=st.booleans(),
+)  # fmt: skip
 def test_clean_under_sanitizers(
-    made: tuple[nn.Module, tuple[int, int]], target: str, sanitizers: str, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    made: tuple[nn.Module, tuple[int, int]], target: str, precision: str, in_strips: bool, sanitizers: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("FLEETSEG_CACHE", str(tmp_path / "cache"))
-    compiled(*made, tmp_path, target, 1)
+    monkeypatch.setattr(pipeline, "_groups", lambda graph, *_: plan_strips(graph, 20_000) if in_strips else ())
+    compiled(*made, tmp_path, target, 1, precision)
     (tmp_path / "main.c").write_text(MAIN)
     flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", f"-fsanitize={sanitizers}"]
     flags += ["-fno-sanitize-recover=all", f"-I{tmp_path}", str(tmp_path / "main.c"), str(tmp_path / "random.c")]

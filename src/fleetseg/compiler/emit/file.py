@@ -10,7 +10,7 @@ import numpy as np
 
 from fleetseg.compiler.emit.functions import function_helpers
 from fleetseg.compiler.emit.unit import Floats, Kernel, Unit
-from fleetseg.compiler.emit.unpooled import unpooling_helper
+from fleetseg.compiler.emit.unpooling_vectors import unpooling_helper
 from fleetseg.compiler.emit.vectors import vector_helpers
 
 _CONDITIONS = {"always": "FOR_ALL", "logits": "FOR_LOGITS", "classes": "FOR_CLASSES"}
