@@ -65,7 +65,8 @@ def test_generic_c_compiles_for_any_machine(generic: Path, machine: list[str]) -
     assert (done.returncode, done.stderr[:2000]) == (0, "")
 
 
-def test_zig_is_found_and_builds_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("target", ["host", "generic"])
+def test_zig_is_found_and_builds_what_runs(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
@@ -73,8 +74,7 @@ def test_zig_is_found_and_builds_what_runs(tmp_path: Path, monkeypatch: pytest.M
     assert find_compiler() == ZIG
     monkeypatch.setattr("fleetseg.compiler.build.FLAGS", ("-Wall", "-Wextra", "-Werror", *FLAGS))
     network = everything().eval()
-    # Not for the host: zig's __builtin_cpu_supports says no to everything, so that such a library refuses to run.
-    model = fleetseg.compilation.compile(network, (12, 8), tmp_path, target="generic", threads=2, metadata=METADATA)
+    model = fleetseg.compilation.compile(network, (12, 8), tmp_path, target=target, threads=2, metadata=METADATA)
     image = np.random.default_rng(1).integers(0, 256, (8, 12, 3), dtype=np.uint8)
     with torch.inference_mode():
         expected = network(torch.from_numpy(METADATA.normalisation.apply(image)))[0].numpy()

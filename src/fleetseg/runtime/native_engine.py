@@ -29,7 +29,10 @@ class NativeEngine:
     name = "native"
 
     def __init__(self, description: dict[str, Any], folder: Path, threads: int | None = None) -> None:
-        """`threads` None takes what was said when compiling, or every processor we may. `CheckpointError` if the library cannot be used here."""
+        """`threads` None takes what was said when compiling, or every processor we may.
+
+        `CheckpointError` if the library cannot be used here.
+        """
         self._source = str(folder)
         self.size: Size = (int(description["width"]), int(description["height"]))
         self.map_size: Size = (int(description["map_width"]), int(description["map_height"]))
@@ -40,7 +43,8 @@ class NativeEngine:
         self._instance = ctypes.c_void_p()
         if threads is not None and threads < 1:
             raise UsageError(f"threads is {threads}; at least 1 is needed")
-        self._check(self._functions["create"](threads or description.get("threads") or processors(), ctypes.byref(self._instance)))
+        threads = threads or description.get("threads") or processors()
+        self._check(self._functions["create"](threads, ctypes.byref(self._instance)))
 
     def __del__(self) -> None:
         if getattr(self, "_instance", None):

@@ -9,6 +9,7 @@ from importlib import resources
 import numpy as np
 
 from fleetseg.compiler.emit.functions import function_helpers
+from fleetseg.compiler.emit.processor_check import processor_check
 from fleetseg.compiler.emit.unit import Floats, Kernel, Unit
 from fleetseg.compiler.emit.unpooling_vectors import unpooling_helper
 from fleetseg.compiler.emit.vectors import vector_helpers
@@ -94,8 +95,7 @@ def c_string(text: str) -> str:
 
 
 def _interface(extensions: tuple[str, ...], size_text: str) -> str:
-    checks = [f'if (!__builtin_cpu_supports("{name}"))\n        return 0;' for name in extensions]
-    text = _part("interface.c").replace("PROCESSOR_CHECK", "\n    ".join(checks))
+    text = _part("interface.c").replace("PROCESSOR_CHECK", processor_check(extensions))
     text = text.replace("EXTENSIONS_TEXT", json.dumps(", ".join(extensions)))
     # Inside a literal the macro's name would stand for nothing.
     text = text.replace("1 and NAME_MAX_THREADS", "1 and 256")

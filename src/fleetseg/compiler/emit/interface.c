@@ -71,12 +71,7 @@ static void *work(void *argument)
     }
 }
 
-static int processor_fits(void)
-{
-    PROCESSOR_CHECK
-    return 1;
-}
-
+PROCESSOR_CHECK
 static void stop_workers(struct NAME_instance *instance, int count)
 {
     atomic_store(&instance->pool.stop, 1);
