@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import warnings
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetseg.atomic import write_bytes
-from fleetseg.errors import MissingExtraError, UnknownNameError, UsageError
+from fleetseg.errors import MissingExtraError, NoCompilerError, UnknownNameError, UsageError
 from fleetseg.image import check_size
 from fleetseg.metadata import ModelMetadata, NetworkSpec, metadata_for
 from fleetseg.runtime.loading import checkpoint_path, packaged_checkpoint, packaged_models
 from fleetseg.runtime.model import Model
 from fleetseg.runtime.native_engine import read_library
+from fleetseg.runtime.torch_engine import TorchEngine
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,7 +48,8 @@ def compile(
     loaded without saying otherwise (default: one a processor).
 
     Raises `UsageError` for arguments that cannot be meant, `MissingExtraError` without torch and `CompileError` for an
-    operation that the compiler does not know, or if the C compiler is missing or fails.
+    operation that the compiler does not know, or if the C compiler fails. Without any C compiler it warns and gives the
+    network on PyTorch, unless `out` asks for files: then it is a `NoCompilerError`.
     """
 
     def written(folder: Path) -> Model:
@@ -64,9 +67,14 @@ def compile(
 
     if out is not None:
         return written(Path(out))
-    with tempfile.TemporaryDirectory(prefix="fleetseg-") as folder:
-        # The library stays mapped after its file is gone.
-        return written(Path(folder))
+    try:
+        with tempfile.TemporaryDirectory(prefix="fleetseg-") as folder:
+            # The library stays mapped after its file is gone.
+            return written(Path(folder))
+    except NoCompilerError as error:
+        warnings.warn(f"{error}; it runs on PyTorch for now", RuntimeWarning, stacklevel=2)
+        module, metadata = _module(network, metadata, size)
+        return Model(TorchEngine(module, threads), metadata, metadata.name)
 
 
 def write_library(

@@ -10,6 +10,7 @@
     ├── CheckpointError        a file of weights is broken or belongs to another network
     ├── TrainingError          a training run cannot start or go on
     ├── CompileError           a network cannot become a library
+    │   └── NoCompilerError        there is no C compiler
     ├── BenchmarkError         an engine that was asked for cannot be timed
     ├── DownloadError          a download failed or its content is wrong
     └── OutputError            a result cannot be written
@@ -80,6 +81,10 @@ class TrainingError(FleetsegError):
 
 class CompileError(FleetsegError):
     """A network cannot be compiled: an unknown operation, no C compiler, or one that failed."""
+
+
+class NoCompilerError(CompileError):
+    """No C compiler is installed."""
 
 
 class BenchmarkError(FleetsegError):

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import fleetseg
 from fleetseg.compilation import write_library
 from fleetseg.compiler.build import build_library, find_compiler
 from fleetseg.compiler.target import FLAGS
@@ -146,6 +148,20 @@ def test_libraries_are_cached_by_content(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("fleetseg.compiler.build._compile", lambda *_: pytest.fail("compiled again"))
     build_library(folder / "espnet.c", again, find_compiler())
     assert again.read_bytes() == (folder / "espnet.so").read_bytes()
+
+
+def test_without_a_compiler_pytorch_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("fleetseg.compiler.build.importlib.util.find_spec", lambda _: None)
+    network = torch.nn.Conv2d(3, 4, 1).eval()
+    with pytest.warns(RuntimeWarning, match="no C compiler was found .* it runs on PyTorch for now"):
+        model = fleetseg.compile(network, (9, 7))
+    assert model.engine == "torch"
+    assert model(np.zeros((7, 9, 3), np.uint8)).shape == (7, 9)
+    with pytest.raises(CompileError, match="no C compiler was found"):
+        fleetseg.compile(network, (9, 7), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_missing_and_failing_compilers_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

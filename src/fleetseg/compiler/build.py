@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fleetseg.atomic import replacing
 from fleetseg.compiler.target import FLAGS
-from fleetseg.errors import CompileError
+from fleetseg.errors import CompileError, NoCompilerError
 
 #: Seconds after which a C compiler is taken to hang.
 TIME_LIMIT = 600
@@ -23,7 +23,7 @@ TIME_LIMIT = 600
 def find_compiler() -> list[str]:
     """The command of a C compiler: $CC, cc, gcc, clang, or the one in the ziglang package.
 
-    `CompileError` if there is none.
+    `NoCompilerError` if there is none.
     """
     named = shlex.split(os.environ.get("CC", ""))
     if named:
@@ -38,7 +38,7 @@ def find_compiler() -> list[str]:
             return [found]
     if importlib.util.find_spec("ziglang") is not None:
         return [sys.executable, "-m", "ziglang", "cc"]
-    raise CompileError(
+    raise NoCompilerError(
         "no C compiler was found (CC, cc, gcc, clang or the ziglang package); "
         "install one, for example with pip install ziglang, or run the network on engine 'onnxruntime'"
     )

@@ -13,6 +13,8 @@ from fleetseg.errors import MissingExtraError, UsageError
 from fleetseg.metadata import ModelMetadata
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from fleetseg.models import SegmentationNetwork
 
 
@@ -21,7 +23,7 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, network: SegmentationNetwork, threads: int | None = None) -> None:
+    def __init__(self, network: nn.Module, threads: int | None = None) -> None:
         """`threads` sets PyTorch's thread count, which is one for the whole process."""
         import torch
 
