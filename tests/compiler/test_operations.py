@@ -90,7 +90,9 @@ class Classes(nn.Module):
 @pytest.mark.parametrize("by", ["argmax", "max"])
 def test_networks_that_end_in_classes(by: str, tmp_path: Path) -> None:
     network = Classes(by).eval()
-    model = fleetseg.compilation.compile(network, (21, 9), tmp_path)
+    # Its result does not say how many classes there are.
+    metadata = metadata_for(NetworkSpec(name="classes", num_classes=6), "classes", list("abcdef"))
+    model = fleetseg.compilation.compile(network, (21, 9), tmp_path, metadata=metadata)
     image = np.random.default_rng(2).integers(0, 256, (9, 21, 3), dtype=np.uint8)
     with torch.inference_mode():
         expected = network(torch.from_numpy(model.metadata.normalisation.apply(image)))[0].numpy()
