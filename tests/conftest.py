@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from fleetseg.metadata import METADATA_KEY, ModelMetadata, NetworkSpec, Normalis
 # No deadlines: how long an example takes says something about the machine alone.
 settings.register_profile("fleetseg", deadline=None)
 settings.load_profile("fleetseg")
+
+# A shell starts jobs in its background with Ctrl-C ignored; the tests that press it need it heard.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Its three classes are the channels: a pixel's class is its largest channel.
 COLOUR_METADATA = ModelMetadata(
