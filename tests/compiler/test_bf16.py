@@ -75,6 +75,13 @@ def test_pooling_padding_strides_groups_and_odd_channels(tmp_path: Path, target:
     assert_agrees(network.eval(), (46, 22), tmp_path, target, 0.01)
 
 
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_rows_narrower_than_any_instruction(tmp_path: Path, width: int) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 4, 1))
+    assert_agrees(network.eval(), (width, 5), tmp_path, "host", 0.02)
+
+
 def test_half_the_memory(tmp_path: Path) -> None:
     sizes = {}
     for precision in ("fp32", "bf16"):

@@ -78,6 +78,15 @@ HELPER f{n} pair{n}(f{n} low, f{n} high)
 }}
 """
 
+#: For rows that are narrower than any vector with the instruction.
+_DOT_GENERIC = """\
+HELPER f{n} dot{n}(f{n} sum, f{n} pairs, f{n} weights)
+{{
+    sum += high_half{n}(pairs) * high_half{n}(weights);
+    return sum + low_half{n}(pairs) * low_half{n}(weights);
+}}
+"""
+
 #: The instruction puts all of one operand behind all of the other; the channels must alternate.
 _PAIR_NATIVE = """\
 HELPER f{n} pair{n}(f{n} low, f{n} high)
@@ -104,7 +113,7 @@ def _for_lanes(n: int, target: Target) -> str:
         text += _NATIVE + (_BETTER_MASKED if n == 16 else _BETTER_GENERIC)
     else:
         text += _GENERIC
-    text += _HALVES + (_PAIR_NATIVE if target.dots and n in target.native_lanes else _PAIR_GENERIC)
+    text += _HALVES + (_PAIR_NATIVE if target.dots and n in target.native_lanes else _PAIR_GENERIC + _DOT_GENERIC)
     alternating = ", ".join(str(half * n + index) for index in range(n) for half in (0, 1))
     bits = 32 * n
     marks = {"n": n, "bytes": 4 * n, "p": _PREFIX.get(n, ""), "bits": bits, "alternating": alternating}
