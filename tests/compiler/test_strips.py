@@ -12,10 +12,11 @@ from fleetseg.compilation import compile as compile_network
 from fleetseg.compiler import pipeline
 from fleetseg.compiler.capture import capture
 from fleetseg.compiler.ir import Graph
-from fleetseg.compiler.memory import homes_of
+from fleetseg.compiler.memory import homes_of, plan_memory
 from fleetseg.compiler.passes.order import PASSES
 from fleetseg.compiler.rows import rows_read, rows_written
 from fleetseg.compiler.strips import Group, plan_strips
+from fleetseg.compiler.target import TARGETS
 from fleetseg.models import build_network
 
 from .networks import randomised
@@ -72,6 +73,18 @@ def test_every_row_is_there_when_it_is_read(name: str, options: dict[str, int], 
         for node, rows in done.items():
             assert rows_written(graph.node(node), (0, rows))[1] == graph.node(node).type.shape[2]
         assert all(rows < graph.type_of(home).shape[2] for home, rows in group.rings.items())
+
+
+def test_turns_only_where_they_save_memory() -> None:
+    # What ESPNet's groups read and write whole would live longer than the rings save.
+    graph = rewritten("espnet", {"alpha2": 2, "alpha3": 8}, (640, 360), "fp32")
+    target = TARGETS["x86-64-v4"]
+    whole = plan_memory(graph, (640, 360)).size
+    assert whole > target.cache_bytes
+    assert plan_memory(graph, (640, 360), plan_strips(graph, target.cache_bytes // 2)).size > whole
+    assert pipeline._groups(graph, (640, 360), target) == ()
+    graph = rewritten("enet", {}, (1024, 512), "fp32")
+    assert pipeline._groups(graph, (1024, 512), target)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

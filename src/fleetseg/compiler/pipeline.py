@@ -76,10 +76,15 @@ def generate(
 
 
 def _groups(graph: Graph, seen: tuple[int, int], target: Target) -> tuple[Group, ...]:
-    """None if all maps fit into the cache as they are: taking turns costs barriers."""
-    if plan_memory(graph, seen).size <= target.cache_bytes:
+    """None if all maps fit into the cache as they are, or if turns would need more memory: they cost barriers.
+
+    What a group reads and writes whole lives as long as the group, which can outweigh the rings.
+    """
+    whole = plan_memory(graph, seen).size
+    if whole <= target.cache_bytes:
         return ()
-    return plan_strips(graph, target.cache_bytes // 2)
+    groups = plan_strips(graph, target.cache_bytes // 2)
+    return groups if plan_memory(graph, seen, groups).size < whole else ()
 
 
 def c_name(name: str) -> str:
