@@ -9,18 +9,16 @@ import numpy as np
 
 from fleetseg.compiler.emit.epilogue import boundaries, epilogue_for
 from fleetseg.compiler.emit.functions import c_float
+from fleetseg.compiler.emit.planes import VECTORS, over_vectors
 from fleetseg.compiler.emit.unit import KERNEL_SIGNATURE, Kernel, Unit, indented
 from fleetseg.compiler.emit.vectors import strided_load
 from fleetseg.compiler.ir import Node
 from fleetseg.compiler.memory import Buffer
-from fleetseg.compiler.schedule import pixel_blocks, vector_lanes
+from fleetseg.compiler.schedule import vector_lanes
 from fleetseg.errors import CompileError
 
 #: (lanes, pixel offset) → C that declares `v`; `p` stands at channel c of row 0, `y` is the result's row.
 Loader = Callable[[int, int], list[str]]
-
-#: Vectors that a channel's code handles together, so that their latencies overlap.
-VECTORS = 4
 
 
 def emit_copy(unit: Unit, node: Node, name: str) -> None:
@@ -89,23 +87,11 @@ def emit_pool_place(unit: Unit, node: Node, name: str) -> None:
         f"    for (int c = 0; c < {channels}; ++c) {{",
         f"        const float *p = in + c * {source.buffer.segment};",
         f"        uint8_t *o = out + {target.buffer.row_offset('y')} + c * {target.buffer.segment};",
-        *(indented(line, 2) for line in _over_vectors(width, lanes, 1, lambda _: lines)),
+        *(indented(line, 2) for line in over_vectors(width, lanes, 1, lambda _: lines)),
         "    }",
     ]
     function = unit.add_function("kernel", KERNEL_SIGNATURE, indented("\n".join(body)))
     unit.add_kernel(Kernel(function, height, name, node.place))
-
-
-def _over_vectors(width: int, lanes: int, vectors: int, code: Callable[[int], list[str]]) -> list[str]:
-    """C: the code of every pixel offset, in a loop over `x`."""
-    lines: list[str] = []
-    for block in pixel_blocks(width, lanes, vectors):
-        step = block.step or width
-        lines.append(f"for (int i = 0, x = {block.start}; i < {block.count}; ++i, x += {step}) {{")
-        for offset in block.offsets:
-            lines += [indented(line) for line in ["{", *(indented(line) for line in code(offset)), "}"]]
-        lines.append("}")
-    return lines
 
 
 def _emit(unit: Unit, node: Node, name: str, load: Loader) -> None:
@@ -143,7 +129,7 @@ def _emit(unit: Unit, node: Node, name: str, load: Loader) -> None:
             steps = epilogue.code(lanes, "v", 0, offset, "w")  # noqa: B023
             return [*pointers, *load(lanes, offset), *steps, f"store{lanes}(o + x + {offset}, v);"]
 
-        lines += _over_vectors(width, lanes, VECTORS, vector)
+        lines += over_vectors(width, lanes, VECTORS, vector)
         body += [
             f"    for (int c = {low}; c < {high}; ++c) {{",
             *(indented(line, 2) for line in lines),
