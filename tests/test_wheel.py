@@ -60,9 +60,7 @@ def test_predicts_at_two_sizes(clean_bin: Path, tmp_path: Path, name: str) -> No
 
 
 def test_evaluate_and_python_interface(clean_bin: Path, tmp_path: Path) -> None:
-    result = run(
-        clean_bin / "fleetseg", "evaluate", "enet-camvid", "--data", "scenes:3", "--json", "-", cwd=tmp_path
-    )
+    result = run(clean_bin / "fleetseg", "evaluate", "enet-camvid", "--data", "scenes:3", "--json", "-", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["images"] == 3
     code = (

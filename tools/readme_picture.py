@@ -1,6 +1,6 @@
 """Draw docs/images/overlay.png: a built-in scene the packaged weights never saw, beside its segmentation.
 
-    python tools/readme_picture.py [INDEX]
+python tools/readme_picture.py [INDEX]
 """
 
 from __future__ import annotations

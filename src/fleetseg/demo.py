@@ -1,6 +1,6 @@
 """What `make demo` shows: built-in scenes and one's own images, segmented by the packaged weights, without torch.
 
-    python -m fleetseg.demo --scenes 8 --out demo-output [IMAGES…]
+python -m fleetseg.demo --scenes 8 --out demo-output [IMAGES…]
 """
 
 from __future__ import annotations

@@ -55,11 +55,7 @@ def default_palette(count: int) -> tuple[Colour, ...]:
 
 def label_set(names: Sequence[str], palette: Sequence[Sequence[int]] | None = None) -> LabelSet:
     """Build a `LabelSet`; without a palette the classes get distinct default colours."""
-    colours = (
-        default_palette(len(names))
-        if palette is None
-        else tuple((int(r), int(g), int(b)) for r, g, b in palette)
-    )
+    colours = default_palette(len(names)) if palette is None else tuple((int(r), int(g), int(b)) for r, g, b in palette)
     return LabelSet(tuple(names), colours)
 
 

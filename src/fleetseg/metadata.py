@@ -40,9 +40,7 @@ class Normalisation(_Frozen):
     @model_validator(mode="after")
     def _check(self) -> Normalisation:
         if len(self.mean) != len(self.std) or not self.mean:
-            raise ValueError(
-                f"mean has {len(self.mean)} values and std {len(self.std)}; one a channel is needed"
-            )
+            raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}; one a channel is needed")
         return self
 
     @classmethod

@@ -38,9 +38,7 @@ def confusion_picture(counts: npt.NDArray[np.int64], labels: LabelSet) -> Pictur
     for row, name in enumerate(names):
         draw.text((left - 8, top + (row + 0.5) * _CELL), name, fill=_INK, font=font, anchor="rm")
         for column in range(len(columns)):
-            _draw_cell(
-                draw, small, left + column * _CELL, top + row * _CELL, shares[row, column], row == column
-            )
+            _draw_cell(draw, small, left + column * _CELL, top + row * _CELL, shares[row, column], row == column)
     for column, name in enumerate(columns):
         _draw_upright(canvas, font, name, left + column * _CELL, top - 6)
     return np.array(canvas, dtype=np.uint8)
@@ -59,9 +57,7 @@ def _draw_cell(
     draw.rectangle((x, y, x + _CELL - 2, y + _CELL - 2), fill=colour, outline=(225, 225, 225))
     if share >= 0.0005:
         ink = _WHITE if share > 0.35 else _INK
-        draw.text(
-            (x + _CELL / 2 - 1, y + _CELL / 2 - 1), f"{100 * share:.1f}", fill=ink, font=font, anchor="mm"
-        )
+        draw.text((x + _CELL / 2 - 1, y + _CELL / 2 - 1), f"{100 * share:.1f}", fill=ink, font=font, anchor="mm")
 
 
 def _draw_upright(

@@ -71,12 +71,8 @@ def test_download_then_check(url: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert "No problems." in said
 
 
-def test_a_download_that_fails_is_one_sentence(
-    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert (
-        main(["data", "camvid", "--out", str(tmp_path / "x"), "--splits", "val", "--url", f"{url}/no"]) == 1
-    )
+def test_a_download_that_fails_is_one_sentence(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "camvid", "--out", str(tmp_path / "x"), "--splits", "val", "--url", f"{url}/no"]) == 1
     said = capsys.readouterr().err
     assert "404" in said
     assert len(said.strip().splitlines()) == 1

@@ -87,9 +87,7 @@ def test_only_the_named_splits_and_their_lists_are_written(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["val", "val.txt", "valannot"]
 
 
-def test_a_split_gets_its_list_only_when_complete(
-    small_camvid: dict[str, bytes], serving, tmp_path: Path
-) -> None:
+def test_a_split_gets_its_list_only_when_complete(small_camvid: dict[str, bytes], serving, tmp_path: Path) -> None:
     with serving(small_camvid) as server:
         server.trouble["valannot/a.png"] = ["wrong"] * 9
         with pytest.raises(DownloadError, match="the content is wrong"):

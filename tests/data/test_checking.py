@@ -77,9 +77,7 @@ def break_everything(root: Path, images: str, labels: str, write_pair) -> set[tu
     (root / images / "badimage.png").write_bytes(sound[: len(sound) // 2])
     (root / labels / "badlabel.png").write_bytes(b"no image at all")
     Image.new("RGB", (6, 4), (1, 1, 1)).save(root / labels / "rgb.png")
-    write_pair(
-        root, f"{images}/outside.png", f"{labels}/outside.png", [[0, 0, 0, 60, 0, 0]] + [[0] * 5 + [61]] * 3
-    )
+    write_pair(root, f"{images}/outside.png", f"{labels}/outside.png", [[0, 0, 0, 60, 0, 0]] + [[0] * 5 + [61]] * 3)
     write_pair(root, f"{images}/size.png", f"{labels}/size.png", np.zeros((6, 4)))
     return {
         ("image without label", "nolabel.png"),
@@ -97,9 +95,7 @@ def check_messages(report) -> None:
         assert Path(problem.file).name in problem.message
         assert "\n" not in problem.message
     (outside,) = (problem for problem in report.problems if problem.kind == "value outside the classes")
-    assert (
-        "60 (1 px, first at row 0, column 3), 61 (3 px, first at row 1, column 5)" in outside.message
-    )
+    assert "60 (1 px, first at row 0, column 3), 61 (3 px, first at row 1, column 5)" in outside.message
 
 
 def test_a_folder_with_every_fault(folder: Path, write_pair) -> None:

@@ -74,9 +74,7 @@ def test_weights_by_hand(method: str, expected: list[float]) -> None:
 
 def test_c_bounds_the_weights() -> None:
     # ln 1.85 = 0.615186, ln 1.35 = 0.300105, ln 1.1 = 0.0953102
-    np.testing.assert_allclose(
-        class_weights(STATISTICS, "enet", 1.1), [1.625525, 3.332171, 10.49206], rtol=1e-5
-    )
+    np.testing.assert_allclose(class_weights(STATISTICS, "enet", 1.1), [1.625525, 3.332171, 10.49206], rtol=1e-5)
 
 
 def test_inverse_weights_average_one_over_the_pixels() -> None:

@@ -91,9 +91,7 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
 
 def test_an_image_without_a_label_is_named(folder: Path) -> None:
     (folder / "labels/train/b.png").unlink()
-    with pytest.raises(
-        DataError, match=r"images/train/b\.jpg: this image has no label; .*labels/train/b\.png"
-    ):
+    with pytest.raises(DataError, match=r"images/train/b\.jpg: this image has no label; .*labels/train/b\.png"):
         Folder(folder, "train")
     (folder / "labels/train/a.png").unlink()
     with pytest.raises(DataError, match=r"1 more fault"):

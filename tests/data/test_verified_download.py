@@ -24,9 +24,7 @@ def server(serving) -> Iterator:
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_all_files_arrive_and_each_is_reported(server, tmp_path: Path) -> None:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the group ``data`` with its commands."""
-    group = typer.Typer(
-        help="Download CamVid; check a data set.", no_args_is_help=True, rich_markup_mode=None
-    )
+    group = typer.Typer(help="Download CamVid; check a data set.", no_args_is_help=True, rich_markup_mode=None)
     group.command("camvid")(camvid)
     group.command("check")(check)
     app.add_typer(group, name="data")

@@ -61,9 +61,7 @@ def evaluate(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", metavar="DIR", help="Also write the confusion matrix and the worst images as pictures."
-        ),
+        typer.Option("--out", metavar="DIR", help="Also write the confusion matrix and the worst images as pictures."),
     ] = None,
     count_unlabelled: Annotated[
         bool,

@@ -50,10 +50,7 @@ def print_table(costs: list[NetworkCost], classes: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    print(
-        f"{classes} classes; MB: 10⁶ bytes; GMACs: 10⁹ multiply-adds at 640×360; "
-        f"field: receptive field in pixels"
-    )
+    print(f"{classes} classes; MB: 10⁶ bytes; GMACs: 10⁹ multiply-adds at 640×360; field: receptive field in pixels")
     table = Table("name", box=None, pad_edge=False)
     for heading in ("parameters", "fp32 MB", "fp16 MB", "GMACs", "field"):
         table.add_column(heading, justify="right", no_wrap=True)

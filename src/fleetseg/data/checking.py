@@ -120,9 +120,7 @@ def _report_list_file(root: Path, report: SplitReport, message: str) -> None:
 def _examine_scene(scenes: Scenes, index: int, report: SplitReport) -> None:
     sample = scenes[index]
     report.count_image(sample.image)
-    _count_values(
-        np.where(sample.mask == 255, np.uint8(UNLABELLED_IN_FILES), sample.mask), sample.name, report
-    )
+    _count_values(np.where(sample.mask == 255, np.uint8(UNLABELLED_IN_FILES), sample.mask), sample.name, report)
     _compare_sizes(sample.image, sample.mask, sample.name, sample.name, report)
 
 

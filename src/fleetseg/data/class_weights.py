@@ -134,9 +134,7 @@ def _median_weights(statistics: ClassStatistics) -> npt.NDArray[np.float32]:
     return _with_absent_classes(weights, present)
 
 
-def _with_absent_classes(
-    weights: npt.NDArray[np.float64], present: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float32]:
+def _with_absent_classes(weights: npt.NDArray[np.float64], present: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     if present.any():
         weights[~present] = weights[present].max()
     return weights.astype(np.float32)

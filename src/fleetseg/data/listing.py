@@ -24,9 +24,7 @@ def read_list_file(root: Path, split: str) -> list[tuple[Path, Path]]:
     list_file = root / f"{split}.txt"
     if not list_file.is_file():
         known = ", ".join(list_file_splits(root)) or "none"
-        raise UsageError(
-            f"{root}: there is no split '{split}' ({list_file.name} is missing); splits here: {known}"
-        )
+        raise UsageError(f"{root}: there is no split '{split}' ({list_file.name} is missing); splits here: {known}")
     try:
         lines = list_file.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:

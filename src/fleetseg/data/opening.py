@@ -52,8 +52,7 @@ def layout_of(path_or_word: str | Path) -> Layout:
         return "camvid"
     if (root / "images").is_dir() and (root / "labels").is_dir():
         raise UsageError(
-            f"{root / CLASSES_FILE} is missing; it should list the class names in id order, like "
-            f"'names: [road, car]'"
+            f"{root / CLASSES_FILE} is missing; it should list the class names in id order, like 'names: [road, car]'"
         )
     raise UsageError(
         f"{root}: no data set is found in this folder; understood are CamVid's layout (train/, trainannot/, "

@@ -90,9 +90,7 @@ def _warp(
     return np.asarray(result, np.uint8)
 
 
-def jitter_colour(
-    image: npt.NDArray[np.uint8], strength: float, rng: np.random.Generator
-) -> npt.NDArray[np.uint8]:
+def jitter_colour(image: npt.NDArray[np.uint8], strength: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Saturation, then one look-up table a channel for contrast, brightness, gamma and tint."""
     saturation = 1 + strength * rng.uniform(-1, 1)
     grey = cv2.cvtColor(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)

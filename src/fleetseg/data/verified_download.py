@@ -108,9 +108,7 @@ def download_verified(
 def _check_url(base_url: str) -> None:
     parts = urllib.parse.urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise UsageError(
-            f"'{base_url}' is no address to download from; it should begin with https:// or http://"
-        )
+        raise UsageError(f"'{base_url}' is no address to download from; it should begin with https:// or http://")
 
 
 def _address(base_url: str, name: str) -> str:
@@ -208,6 +206,4 @@ def _http_failure(url: str, error: urllib.error.HTTPError) -> Exception:
             f"with the same files"
         )
     after = error.headers.get("Retry-After", "")
-    return _TemporaryError(
-        f"the server answered {error.code} {error.reason}", float(after) if after.isdigit() else 0.0
-    )
+    return _TemporaryError(f"the server answered {error.code} {error.reason}", float(after) if after.isdigit() else 0.0)

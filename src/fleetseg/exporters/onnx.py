@@ -81,9 +81,7 @@ def _check_logits(logits: Tensor, metadata: ModelMetadata) -> None:
     stride = metadata.network.output_stride
     expected = (2, metadata.network.num_classes, *(-(-side // stride) for side in _EXAMPLE_SIZE))
     if tuple(logits.shape) != expected:
-        raise ValueError(
-            f"the network's logits have shape {tuple(logits.shape)}; its metadata promises {expected}"
-        )
+        raise ValueError(f"the network's logits have shape {tuple(logits.shape)}; its metadata promises {expected}")
 
 
 @contextmanager

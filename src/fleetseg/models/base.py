@@ -48,9 +48,7 @@ class SegmentationNetwork(nn.Module):
 
     def load_encoder(self, encoder: SegmentationNetwork) -> None:
         """Take over a stage-1 network's encoder (the papers' second stage starts from it)."""
-        raise TypeError(
-            f"{type(self).__name__} has no separate encoder to load {type(encoder).__name__} into"
-        )
+        raise TypeError(f"{type(self).__name__} has no separate encoder to load {type(encoder).__name__} into")
 
 
 def initialise(network: nn.Module) -> None:

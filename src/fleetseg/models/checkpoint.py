@@ -80,8 +80,7 @@ def empty_network(spec: NetworkSpec, source: str) -> SegmentationNetwork:
         raise CheckpointError(f"{source}: describes a network that cannot be built: {error}") from error
     if network.output_stride != spec.output_stride:
         raise CheckpointError(
-            f"{source}: gives {spec.name} the output stride {spec.output_stride}; "
-            f"it is {network.output_stride}"
+            f"{source}: gives {spec.name} the output stride {spec.output_stride}; it is {network.output_stride}"
         )
     return network
 
@@ -93,9 +92,7 @@ def fill(network: SegmentationNetwork, tensors: dict[str, torch.Tensor], source:
         if key not in tensors:
             raise CheckpointError(f"{source}: the weight '{key}' of {type(network).__name__} is missing")
         if tensors[key].is_floating_point() != value.is_floating_point():
-            raise CheckpointError(
-                f"{source}: '{key}' is of type {tensors[key].dtype}; {value.dtype} is needed"
-            )
+            raise CheckpointError(f"{source}: '{key}' is of type {tensors[key].dtype}; {value.dtype} is needed")
         if tensors[key].shape != value.shape:
             raise CheckpointError(
                 f"{source}: '{key}' has shape {tuple(tensors[key].shape)}, "

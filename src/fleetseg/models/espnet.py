@@ -41,9 +41,7 @@ class ESP(nn.Module):
         super().__init__()
         if not 1 <= branches <= min(MAX_BRANCHES, out_channels):
             limit = min(MAX_BRANCHES, out_channels)
-            raise ValueError(
-                f"an ESP module of {out_channels} channels has 1 to {limit} branches, not {branches}"
-            )
+            raise ValueError(f"an ESP module of {out_channels} channels has 1 to {limit} branches, not {branches}")
         if reduce_kernel_size not in (1, 3):
             raise ValueError(f"reduce_kernel_size is {reduce_kernel_size}; use 1 or 3")
         narrow = out_channels // branches

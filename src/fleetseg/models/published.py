@@ -120,9 +120,7 @@ def read_pickle(path: str | Path) -> dict[str, Tensor]:
     except Exception as error:  # whatever a broken or hostile file makes the unpickler raise
         raise CheckpointError(f"{path}: {_why_unreadable(error)}") from error
     if not isinstance(tensors, dict) or not all(map(_is_weight, tensors.values())):
-        raise CheckpointError(
-            f"{path}: holds no table of weights; expected one of the published ESPNet checkpoints"
-        )
+        raise CheckpointError(f"{path}: holds no table of weights; expected one of the published ESPNet checkpoints")
     return {str(key): value for key, value in tensors.items()}
 
 
@@ -176,9 +174,7 @@ def _renamed(tensors: dict[str, Tensor], network: SegmentationNetwork, source: s
         ours[key] = tensors[theirs]
         unused.discard(theirs)
     if unused:
-        raise CheckpointError(
-            f"{source}: the weight '{min(unused)}' has no place in {type(network).__name__}"
-        )
+        raise CheckpointError(f"{source}: the weight '{min(unused)}' has no place in {type(network).__name__}")
     return ours
 
 
@@ -204,9 +200,7 @@ def _described_network(tensors: dict[str, Tensor], source: str) -> NetworkSpec:
 
 def _spec(name: str, classes: int, options: dict[str, int], source: str) -> NetworkSpec:
     if classes not in _DATA:
-        raise CheckpointError(
-            f"{source}: has {classes} classes; published weights have 12 (CamVid) or 20 (Cityscapes)"
-        )
+        raise CheckpointError(f"{source}: has {classes} classes; published weights have 12 (CamVid) or 20 (Cityscapes)")
     stride: Literal[1, 8] = 8 if name == "espnet-c" else 1
     return NetworkSpec(name=name, num_classes=classes, options=options, output_stride=stride)
 

@@ -60,9 +60,7 @@ def sample_house(rng: np.random.Generator, floors: int, lit: bool) -> House:
     )
 
 
-def draw_building(
-    canvas: Canvas, street: Street, rng: np.random.Generator, plot: Plot, setback: float
-) -> None:
+def draw_building(canvas: Canvas, street: Street, rng: np.random.Generator, plot: Plot, setback: float) -> None:
     """The building on ``plot``: its flank towards the camera, its facade along the street, its roof."""
     floors = int(rng.integers(2, 4)) if plot.kind == "house" else int(rng.choice([2, 3, 3, 4, 5, 6]))
     house = sample_house(rng, floors, canvas.weather.lamps_lit)
@@ -171,9 +169,7 @@ def facade_texture(
     return wall
 
 
-def _draw_openings(
-    rng: np.random.Generator, house: House, wall: ByteArray, length: float, blank: bool
-) -> None:
+def _draw_openings(rng: np.random.Generator, house: House, wall: ByteArray, length: float, blank: bool) -> None:
     """Windows on each floor, and doors or a shop front on the ground floor."""
     rows, cols = wall.shape[:2]
     px, py = cols / length, rows / house.height
@@ -231,9 +227,7 @@ def _window_tile(wide: float, tall: float, px: float, py: float, pane: Colour) -
     return tile
 
 
-def _draw_shop(
-    rng: np.random.Generator, house: House, wall: ByteArray, px: float, py: float, length: float
-) -> None:
+def _draw_shop(rng: np.random.Generator, house: House, wall: ByteArray, px: float, py: float, length: float) -> None:
     """Large panes under a coloured fascia with something like lettering on it."""
     floor = house.height
     _fill(

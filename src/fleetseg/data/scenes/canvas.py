@@ -155,9 +155,7 @@ class Brush:
         target = (quad - np.array([cols.start, rows.start], np.float32)).astype(np.float32)
         matrix = cv2.getPerspectiveTransform(source, target)
         size = (cols.stop - cols.start, rows.stop - rows.start)
-        warped = cv2.warpPerspective(
-            texture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        warped = cv2.warpPerspective(texture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         patch = self.canvas.image[rows, cols]
         lit = self._hazed(np.ascontiguousarray(warped[..., :3]), light)
         if texture.shape[2] == 4:

@@ -117,9 +117,7 @@ def sample_car(rng: np.random.Generator, x: float, z: float, heading: float) -> 
     """A car of random shape and colour."""
     paint = np.asarray(_PAINTS[int(rng.integers(len(_PAINTS)))]) + rng.uniform(-10, 10, 3)
     shape = _SHAPES[int(rng.choice(len(_SHAPES), p=_SHAPE_ODDS))]
-    return Car(
-        shape, (float(paint[0]), float(paint[1]), float(paint[2])), x, z, heading, bool(rng.random() < 0.4)
-    )
+    return Car(shape, (float(paint[0]), float(paint[1]), float(paint[2])), x, z, heading, bool(rng.random() < 0.4))
 
 
 def draw_car(canvas: Canvas, car: Car) -> None:
@@ -206,9 +204,7 @@ def _draw_end_tyres(brush: Brush, car: Car) -> None:
     for end in ends:
         for side in (-1, 1):
             outer, inner = side * half * 0.97, side * half * 0.72
-            brush.face(
-                car.place([(outer, 0, end), (outer, 0.6, end), (inner, 0.6, end), (inner, 0, end)]), _TYRE
-            )
+            brush.face(car.place([(outer, 0, end), (outer, 0.6, end), (inner, 0.6, end), (inner, 0, end)]), _TYRE)
 
 
 def _draw_flank(brush: Brush, car: Car, side: int, light: float) -> None:
@@ -220,13 +216,11 @@ def _draw_flank(brush: Brush, car: Car, side: int, light: float) -> None:
     cabin = [(z, y) for z, y in shape.profile if y >= shape.belt - 0.05]
     brush.face(car.place([(side * _half_at(shape, y), y, z) for z, y in cabin]), car.paint, light * 0.97)
     sill = [
-        (side * shape.half_width, y, z)
-        for z, y in ((0.1, 0.2), (0.1, 0.34), (long - 0.1, 0.34), (long - 0.1, 0.2))
+        (side * shape.half_width, y, z) for z, y in ((0.1, 0.2), (0.1, 0.34), (long - 0.1, 0.34), (long - 0.1, 0.2))
     ]
     brush.face(car.place(sill), (34, 34, 36), light)
     crease = [
-        (side * shape.half_width, y, z)
-        for z, y in ((0.1, 0.6), (0.1, 0.64), (long - 0.2, 0.62), (long - 0.2, 0.58))
+        (side * shape.half_width, y, z) for z, y in ((0.1, 0.6), (0.1, 0.64), (long - 0.2, 0.62), (long - 0.2, 0.58))
     ]
     brush.face(car.place(crease), car.paint, light * 0.8)
     _draw_side_windows(brush, car, side, cabin, light)
@@ -237,15 +231,11 @@ def _draw_flank(brush: Brush, car: Car, side: int, light: float) -> None:
             (radius, _TYRE, radius),
             (radius * 0.62, (140, 142, 146), radius),
         ):
-            rim = _WHEEL * np.float32(size) + np.array(
-                [side * shape.half_width * 1.005, y0, axle], np.float32
-            )
+            rim = _WHEEL * np.float32(size) + np.array([side * shape.half_width * 1.005, y0, axle], np.float32)
             brush.face(car.place(np.maximum(rim, (-9, 0, -9))), colour, 0.9)
 
 
-def _draw_side_windows(
-    brush: Brush, car: Car, side: int, cabin: list[tuple[float, float]], light: float
-) -> None:
+def _draw_side_windows(brush: Brush, car: Car, side: int, cabin: list[tuple[float, float]], light: float) -> None:
     """Dark glass between the pillars; vans and trucks only have a cab window."""
     shape = car.shape
     base = shape.belt + 0.04
@@ -314,12 +304,8 @@ def _draw_nose(brush: Brush, car: Car) -> None:
     _draw_panel(brush, car, long, (-half * 0.5, top - 0.12, half * 0.5, top + 0.06), (30, 31, 34), light)
     for side in (-1, 1):
         inner, outer = sorted((side * half * 0.56, side * half * 0.95))
-        _draw_panel(
-            brush, car, long - 0.04, (inner, top - 0.06, outer, top + 0.13), lamp, 1.15 if lit else light
-        )
-    _draw_panel(
-        brush, car, long + 0.01, (-half * 0.6, low + 0.02, half * 0.6, low + 0.12), (36, 36, 38), light
-    )
+        _draw_panel(brush, car, long - 0.04, (inner, top - 0.06, outer, top + 0.13), lamp, 1.15 if lit else light)
+    _draw_panel(brush, car, long + 0.01, (-half * 0.6, low + 0.02, half * 0.6, low + 0.12), (36, 36, 38), light)
     _draw_panel(brush, car, long + 0.01, (-0.26, low + 0.14, 0.26, low + 0.25), (226, 226, 220), light)
 
 
@@ -335,6 +321,4 @@ def draw_bonnet(canvas: Canvas, rng: np.random.Generator) -> None:
         arc = camera.height - rise * height * (1 - 0.75 * across**2) + 0.5
         outline = np.stack([middle + across * camera.width * 0.46, arc], 1)
         ends = [[outline[-1, 0], camera.height + 4], [outline[0, 0], camera.height + 4]]
-        brush.polygon(
-            np.concatenate([outline, ends]), (tone, tone * 1.02, tone * 1.06), light * canvas.weather.ambient
-        )
+        brush.polygon(np.concatenate([outline, ends]), (tone, tone * 1.02, tone * 1.06), light * canvas.weather.ambient)

@@ -252,9 +252,7 @@ def _plan_cars(stage: Stage) -> list[Car]:
             cars.append(sample_car(rng, street.x(u, z), z, heading))
     if street.end is not None and rng.random() < 0.6:
         z = street.end + float(rng.uniform(2, 5))
-        cars.append(
-            sample_car(rng, street.x(float(rng.uniform(-9, 9)), z), z, np.pi / 2 * float(rng.choice([-1, 1])))
-        )
+        cars.append(sample_car(rng, street.x(float(rng.uniform(-9, 9)), z), z, np.pi / 2 * float(rng.choice([-1, 1]))))
     elif street.side_roads and rng.random() < 0.4:
         opening = street.side_roads[0]
         z = (opening.near + opening.far) / 2
@@ -312,15 +310,11 @@ def _plan_people(stage: Stage, cars: list[Car]) -> None:
         u = _kerb(street, side, float(rng.uniform(0.35, room - 0.4)))
         z = stage.depth_in_view(u, 7.5, 28)
         for member in range(int(rng.choice([1, 1, 2, 3]))):
-            add_pedestrian(
-                u + member * float(rng.uniform(0.4, 0.7)) * -side, z + float(rng.uniform(-0.4, 0.4))
-            )
+            add_pedestrian(u + member * float(rng.uniform(0.4, 0.7)) * -side, z + float(rng.uniform(-0.4, 0.4)))
     if street.zebra is not None or rng.random() < 0.22:
         z = street.zebra if street.zebra is not None else float(rng.uniform(12, 28))
         for _ in range(int(rng.integers(1, 3))):
-            add_pedestrian(
-                float(rng.uniform(-1, 1)) * street.half_width * 0.8, z + float(rng.uniform(-0.8, 0.8))
-            )
+            add_pedestrian(float(rng.uniform(-1, 1)) * street.half_width * 0.8, z + float(rng.uniform(-0.8, 0.8)))
     taken: list[float] = []
     for _ in range(int(rng.choice([1, 1, 2]))):
         x, z = _free_place(stage, cars)

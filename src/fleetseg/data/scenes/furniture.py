@@ -21,9 +21,7 @@ _RED: Colour = (196, 38, 38)
 _BLUE: Colour = (38, 84, 172)
 
 
-def _upright(
-    brush: Brush, x: float, z: float, bottom: float, top: float, half: float, colour: Colour
-) -> None:
+def _upright(brush: Brush, x: float, z: float, bottom: float, top: float, half: float, colour: Colour) -> None:
     """A round post: a lit half and a shaded half."""
     lit_right = brush.canvas.weather.sun[0] > 0
     bright = brush.canvas.weather.ambient + brush.canvas.weather.direct * 0.6
@@ -100,15 +98,11 @@ def _draw_sign(brush: Brush, rng: np.random.Generator, x: float, y: float, z: fl
 
     def block(wide: float, tall: float, colour: Colour, dx: float = 0.0, dy: float = 0.0) -> None:
         w, h, px, py = wide * scale, tall * scale, cx + dx * scale, cy + dy * scale
-        brush.polygon(
-            [[px - w, py - h], [px + w, py - h], [px + w, py + h], [px - w, py + h]], colour, bright
-        )
+        brush.polygon([[px - w, py - h], [px + w, py - h], [px + w, py + h], [px - w, py + h]], colour, bright)
 
     def triangle(size: float, colour: Colour, up: int) -> None:
         s = size * scale
-        brush.polygon(
-            [[cx, cy - up * s], [cx + s, cy + up * s * 0.75], [cx - s, cy + up * s * 0.75]], colour, bright
-        )
+        brush.polygon([[cx, cy - up * s], [cx + s, cy + up * s * 0.75], [cx - s, cy + up * s * 0.75]], colour, bright)
 
     if kind == "limit":
         disc(half, _RED)

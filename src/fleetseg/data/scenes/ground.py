@@ -52,9 +52,7 @@ def draw_backdrop(canvas: Canvas, rng: np.random.Generator) -> None:
     jagged = np.arange(-1, 41) / 39 * camera.width
     top = low - rng.uniform(0, 2.5, len(jagged)) * scale
     base = camera.horizon + 2 * scale
-    green.polygon(
-        np.concatenate([np.stack([jagged, top], 1), [[camera.width + 9, base], [-9, base]]]), foliage[0], 0.8
-    )
+    green.polygon(np.concatenate([np.stack([jagged, top], 1), [[camera.width + 9, base], [-9, base]]]), foliage[0], 0.8)
     while x < camera.width:
         wide = float(rng.uniform(6, 16)) * scale
         tall = float(rng.uniform(4, 12)) * scale
@@ -71,9 +69,7 @@ def draw_backdrop(canvas: Canvas, rng: np.random.Generator) -> None:
             ]
             walls.polygon(box, (grey, grey * 0.95, grey * 0.9))
         else:
-            draw_crown(
-                green, rng, (x + wide / 2, camera.horizon - tall * 0.4), (wide * 0.6, tall * 0.6), foliage
-            )
+            draw_crown(green, rng, (x + wide / 2, camera.horizon - tall * 0.4), (wide * 0.6, tall * 0.6), foliage)
         x += wide * float(rng.uniform(0.8, 1.8))
 
 
@@ -141,9 +137,7 @@ def _ground_noise(rng: np.random.Generator, u: FloatArray, z: FloatArray) -> tup
     for per_metre, roughness in ((9.0, 1.3), (55.0, 0.5)):
         right, ahead = (float(v) for v in rng.uniform(0, TILE, 2))
         # The tile repeats, so cutting the index to its low bits wraps it; far away it would overflow.
-        column = (u * np.float32(per_metre) + np.float32(right + 64 * TILE * per_metre)).astype(np.int32) & (
-            TILE - 1
-        )
+        column = (u * np.float32(per_metre) + np.float32(right + 64 * TILE * per_metre)).astype(np.int32) & (TILE - 1)
         row = (z * np.float32(per_metre * 0.6) + np.float32(ahead)).astype(np.int32) & (TILE - 1)
         layers.append(noise_tile(roughness)[row, column])
     return layers[0], layers[1]
@@ -186,9 +180,7 @@ def _markings(
         for gap in (-2.6, 2.6):
             paint = np.maximum(paint, _band(z - (street.zebra + gap), 0.13, length))
     if street.end is not None:
-        paint = np.maximum(
-            paint, _band(z - (street.end - 0.6), 0.18, length) * (np.abs(u) < street.half_width)
-        )
+        paint = np.maximum(paint, _band(z - (street.end - 0.6), 0.18, length) * (np.abs(u) < street.half_width))
     return np.asarray(paint, np.float32)
 
 
@@ -207,9 +199,7 @@ def _asphalt_repairs(street: Street, rng: np.random.Generator, u: FloatArray, z:
     for _ in range(int(rng.integers(0, 4))):
         left, near = float(rng.uniform(-street.half_width, street.half_width)), float(rng.uniform(4, 26))
         wide, long = float(rng.uniform(0.5, 2.2)), float(rng.uniform(1, 9))
-        tone[(u > left) & (u < left + wide) & (z > near) & (z < near + long)] *= float(
-            rng.uniform(0.82, 1.12)
-        )
+        tone[(u > left) & (u < left + wide) & (z > near) & (z < near + long)] *= float(rng.uniform(0.82, 1.12))
     for _ in range(int(rng.integers(0, 3))):
         at, near = float(rng.uniform(-2, 2)), float(rng.uniform(5, 18))
         tone[(u - at) ** 2 + (z - near) ** 2 < 0.12] *= 0.6

@@ -56,9 +56,7 @@ class Figure:
         lit = (colour[0] * self.light, colour[1] * self.light, colour[2] * self.light)
         self.brush.ellipse(self.at(*centre), (radii[0] * self.scale, radii[1] * self.scale), lit)
 
-    def ring(
-        self, centre: tuple[float, float], radii: tuple[float, float], width: float, colour: Colour
-    ) -> None:
+    def ring(self, centre: tuple[float, float], radii: tuple[float, float], width: float, colour: Colour) -> None:
         """A wheel: tyre around faintly shaded spokes, which belong to the object too."""
         turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
         rim = [self.at(centre[0] + radii[0] * np.cos(t), centre[1] + radii[1] * np.sin(t)) for t in turn]
@@ -109,9 +107,7 @@ def draw_pedestrian(canvas: Canvas, rng: np.random.Generator, x: float, z: float
         side = 1 if rng.random() < 0.5 else -1
         bag = _pick(rng, _CLOTHES)
         left, right = side * broad * 0.9, side * (broad + 0.22)
-        figure.shape(
-            [(left, hips + 0.2), (right, hips + 0.2), (right, hips - 0.12), (left, hips - 0.12)], bag
-        )
+        figure.shape([(left, hips + 0.2), (right, hips + 0.2), (right, hips - 0.12), (left, hips - 0.12)], bag)
     _draw_head(figure, rng, 0.0, tall)
 
 
@@ -191,9 +187,7 @@ def _draw_cyclist_side(figure: Figure, rng: np.random.Generator, facing: int) ->
     for wheel in (-0.52, 0.52):
         figure.ring((wheel * f, 0.35), (0.34, 0.34), 0.06, tyre)
     crank, saddle, bars = (-0.06 * f, 0.3), (-0.2 * f, 0.95), (0.4 * f, 1.02)
-    figure.limb(
-        [(-0.52 * f, 0.35), crank, (0.34 * f, 0.82), (-0.15 * f, 0.78), (-0.52 * f, 0.35)], 0.055, frame
-    )
+    figure.limb([(-0.52 * f, 0.35), crank, (0.34 * f, 0.82), (-0.15 * f, 0.78), (-0.52 * f, 0.35)], 0.055, frame)
     figure.limb([crank, saddle], 0.055, frame)
     figure.limb([(0.52 * f, 0.35), bars, (0.5 * f, 1.06)], 0.055, frame)
     figure.limb([(-0.32 * f, 0.96), (-0.08 * f, 0.96)], 0.08, tyre)
@@ -204,9 +198,7 @@ def _draw_cyclist_side(figure: Figure, rng: np.random.Generator, facing: int) ->
     figure.limb([hip, (0.2 * f, 0.72 + lift), (0.04 * f, 0.2 + lift)], 0.14, trousers)
     figure.limb([(0.04 * f, 0.2 + lift), (0.15 * f, 0.18 + lift)], 0.08, tyre)
     figure.limb([hip, shoulder], 0.3, coat)
-    figure.limb(
-        [shoulder, (0.3 * f, 1.22), (0.46 * f, 1.06)], 0.1, (coat[0] * 0.85, coat[1] * 0.85, coat[2] * 0.85)
-    )
+    figure.limb([shoulder, (0.3 * f, 1.22), (0.46 * f, 1.06)], 0.1, (coat[0] * 0.85, coat[1] * 0.85, coat[2] * 0.85))
     _draw_riders_head(figure, rng, (0.24 * f, 1.74))
 
 
@@ -227,9 +219,7 @@ def _draw_cyclist_end(figure: Figure, rng: np.random.Generator) -> None:
             0.1,
             (coat[0] * 0.8, coat[1] * 0.8, coat[2] * 0.8),
         )
-    figure.shape(
-        [(-0.13, 1.54), (0.13, 1.54), (0.24, 1.46), (0.19, 0.92), (-0.19, 0.92), (-0.24, 1.46)], coat
-    )
+    figure.shape([(-0.13, 1.54), (0.13, 1.54), (0.24, 1.46), (0.19, 0.92), (-0.19, 0.92), (-0.24, 1.46)], coat)
     figure.shape([(-0.13, 1.54), (-0.03, 1.54), (-0.05, 0.92), (-0.19, 0.92), (-0.24, 1.46)], coat, 0.8)
     if rng.random() < 0.35:
         figure.shape([(-0.14, 1.44), (0.14, 1.44), (0.15, 1.06), (-0.15, 1.06)], _pick(rng, _CLOTHES))

@@ -55,9 +55,7 @@ class Street:
         """x of the centre line at depth ``z``."""
         depth = np.asarray(z, np.float32)
         bend = np.minimum(depth, _STRAIGHT_AFTER)
-        return np.asarray(
-            self.offset + self.slope * depth + self.curve * bend * (depth - bend / 2), np.float32
-        )
+        return np.asarray(self.offset + self.slope * depth + self.curve * bend * (depth - bend / 2), np.float32)
 
     def x(self, u: float, z: float) -> float:
         """World x of the point ``u`` metres right of the centre line at depth ``z``."""
