@@ -1,6 +1,6 @@
 """Data sets: classes and samples as NumPy arrays, whatever the files look like."""
 
-from fleetseg.data.base import Dataset, Sample
+from fleetseg.data.base import Dataset, HasInstances, Sample
 from fleetseg.data.camvid import CamVid
 from fleetseg.data.class_weights import (
     ClassStatistics,
@@ -19,6 +19,7 @@ __all__ = [
     "ClassStatistics",
     "Dataset",
     "Folder",
+    "HasInstances",
     "Sample",
     "Scenes",
     "class_pixel_counts",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -36,4 +36,17 @@ class Dataset(Protocol):
 
     def __getitem__(self, index: int) -> Sample:
         """The sample at 0 ≤ index < len; `DataError` if its files are broken."""
+        ...
+
+
+@runtime_checkable
+class HasInstances(Protocol):
+    """What a data set that tells single objects apart has beside `Dataset`: instance scores (iIoU) need it."""
+
+    def instances(self, index: int) -> npt.NDArray[np.int32]:
+        """(H, W) int32 of the sample's size: 0 where there is no single object, else a number of its own for each.
+
+        An object's class is the mask's value at its pixels. Groups (a crowd, a row of parked cars drawn as one)
+        and classes that are not counted in objects are 0. `DataError` if the file is missing or broken.
+        """
         ...
