@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetseg.compiler.schedule import choose_blocking, near_equal
+from fleetseg.compiler.schedule import Window, choose_blocking, near_equal
 from fleetseg.compiler.target import TARGETS
 
 
@@ -14,7 +14,7 @@ from fleetseg.compiler.target import TARGETS
 @given(st.integers(1, 700), st.integers(1, 130), st.sampled_from([1, 2]), st.sampled_from(sorted(TARGETS)))
 def test_every_pixel_and_unit_is_covered(width: int, units: int, accumulators: int, name: str) -> None:
     target = TARGETS[name]
-    blocking = choose_blocking(width, units, accumulators, 1, 0, target)
+    blocking = choose_blocking(width, units, accumulators, Window(1), 0, target)
     covered = set()
     for block in blocking.pixels:
         for index in range(block.count):
@@ -28,7 +28,7 @@ def test_every_pixel_and_unit_is_covered(width: int, units: int, accumulators: i
 
 
 def test_blocks_as_measured_to_be_the_fastest() -> None:
-    blocking = choose_blocking(80, 25, 1, 1, 0, TARGETS["x86-64-v4"])
+    blocking = choose_blocking(80, 25, 1, Window(1), 0, TARGETS["x86-64-v4"])
     assert (blocking.lanes, len(blocking.pixels[0].offsets), blocking.units) == (16, 5, (5, 5, 5, 5, 5))
 
 

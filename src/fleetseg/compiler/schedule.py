@@ -13,6 +13,10 @@ IN_FLIGHT = 8
 BROADCAST, TURN = 0.5, 1.0
 #: The share of the loads that multiply-adds do not hide.
 UNHIDDEN = 0.1
+#: What a cache line costs that lies in the second cache, in multiply-adds.
+RELOAD = 3.0
+#: Bytes of a cache line and of an element.
+LINE, ELEMENT = 64, 4
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,25 @@ class Blocking:
     pixels: tuple[PixelBlock, ...]
     #: Units in each block; at most two different sizes, the larger first.
     units: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a register block reads of its input."""
+
+    #: Of one vector, in multiply-adds.
+    load_cost: float
+    #: Pieces of rows, one a channel and kernel row.
+    segments: int = 1
+    #: Pixels between two results, and from the first kernel column to the last.
+    stride: int = 1
+    spread: int = 0
+    #: Kernel columns that read the same piece.
+    columns: int = 1
+
+    def lines(self, vectors: int, lanes: int) -> float:
+        """Cache lines of one piece; it begins anywhere in its first."""
+        return (vectors * lanes * self.stride + self.spread) * ELEMENT / LINE + 0.5
 
 
 def vector_lanes(width: int, target: Target) -> int:
@@ -73,16 +96,16 @@ def near_equal(total: int, largest: int) -> list[int]:
 
 
 @cache
-def choose_blocking(width: int, units: int, accumulators: int, load_cost: float, held: int, target: Target) -> Blocking:
+def choose_blocking(width: int, units: int, accumulators: int, window: Window, held: int, target: Target) -> Blocking:
     """The cheapest blocks by a count of cycles.
 
-    `accumulators` of a unit and pixel vector, `load_cost` of an input vector in multiply-adds, `held` further
-    registers a pixel vector that live through the whole block (the running maximum of an arg-max).
+    `accumulators` of a unit and pixel vector, `held` further registers a pixel vector that live through the whole
+    block (the running maximum of an arg-max).
     """
     lanes = vector_lanes(width, target)
     vectors = -(-width // lanes)
     options = [
-        (_cost(near_equal(vectors, pixels), near_equal(units, size), accumulators, load_cost), -pixels, size)
+        (_cost(near_equal(vectors, pixels), near_equal(units, size), accumulators, window, target), -pixels, size)
         for pixels in range(1, vectors + 1)
         for size in range(1, units + 1)
         if size * accumulators * pixels + pixels * (1 + held) + 2 <= target.registers
@@ -91,15 +114,21 @@ def choose_blocking(width: int, units: int, accumulators: int, load_cost: float,
     return Blocking(lanes, pixel_blocks(width, lanes, -pixels), tuple(near_equal(units, size)))
 
 
-def _cost(pixels: list[int], units: list[int], accumulators: int, load_cost: float) -> float:
+def _cost(pixels: list[int], units: list[int], accumulators: int, window: Window, target: Target) -> float:
     """Cost of one input channel's tap over all blocks, in multiply-adds of whole vectors.
 
     A weight's broadcast costs half of an aligned vector's load, and a load as much as a multiply-add: processors that
-    issue two of these a cycle load two aligned vectors as well.
+    issue two of these a cycle load two aligned vectors as well. Blocks of channels read the same window one after
+    the other: one that the first cache cannot hold comes from the second each time.
     """
 
     def block(pixels: int, units: int) -> float:
-        loads = pixels * load_cost + units * accumulators * BROADCAST
+        loads = pixels * window.load_cost + units * accumulators * BROADCAST
         return max(pixels * units * accumulators, loads, IN_FLIGHT) + UNHIDDEN * loads + TURN
 
-    return sum(block(p, u) for p in pixels for u in units)
+    def reload(pixels: int) -> float:
+        lines = window.lines(pixels, target.lanes)
+        fits = lines * LINE * window.segments <= target.first_cache_bytes
+        return 0.0 if fits else (len(units) - 1) * RELOAD * lines / window.columns
+
+    return sum(reload(p) + sum(block(p, u) for u in units) for p in pixels)

@@ -22,6 +22,8 @@ class Target:
     native_lanes: tuple[int, ...] = ()
     #: Whether an instruction adds products of bf16 pairs to float32.
     dots: bool = False
+    #: Bytes of the first data cache.
+    first_cache_bytes: int = 32 << 10
     #: Bytes of maps that are read again at full speed: what a share of the last cache may hold.
     cache_bytes: int = 16 << 20
 

@@ -20,7 +20,10 @@ from fleetseg.compiler.emit.unit import KERNEL_SIGNATURE, Condition, Floats, Ker
 from fleetseg.compiler.emit.vectors import strided_load
 from fleetseg.compiler.ir import Node
 from fleetseg.compiler.memory import ALIGNMENT, Buffer, View
-from fleetseg.compiler.schedule import Blocking, PixelBlock, choose_blocking
+from fleetseg.compiler.schedule import ELEMENT, LINE, Blocking, PixelBlock, Window, choose_blocking
+
+#: How many channels ahead their cache lines are asked for.
+CHANNELS_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -95,16 +98,24 @@ def macs_of(chains: Sequence[Chain], node: Node) -> int:
     return total * rows * columns
 
 
-def load_cost(chain: Chain, lanes: int) -> float:
-    """Cost of one input vector in multiply-adds, averaged over the taps; wide strides gather element by element.
+def window_of(chain: Chain, lanes: int) -> Window:
+    """What a register block of the chain's first stage reads.
 
-    A load across the border of a cache line counts twice.
+    A load's cost is averaged over the taps of all stages: one across the border of a cache line counts twice, wide
+    strides gather element by element.
     """
-    step = chain.stages[0].stride[1]
+    stage = chain.stages[0]
+    step = stage.stride[1]
+    columns = stage.every_column
     if step > 1:
-        return {2: 4.0}.get(step, 1.5 * lanes)
-    shifts = [kx * stage.dilation[1] - stage.padding[1] for stage in chain.stages for kx, _ in _taps(chain, stage)]
-    return float(np.mean([1.0 if shift % ALIGNMENT == 0 else 2.0 for shift in shifts]))
+        cost = {2: 4.0}.get(step, 1.5 * lanes)
+    else:
+        shifts = [kx * own.dilation[1] - own.padding[1] for own in chain.stages for kx, _ in _taps(chain, own)]
+        cost = float(np.mean([1.0 if shift % ALIGNMENT == 0 else 2.0 for shift in shifts]))
+    spread = (columns[-1] - columns[0]) * stage.dilation[1]
+    # Kernels of one row have no prefetch of ours, and wide blocks let the processor look ahead by itself.
+    segments = stage.weights.shape[2] * len(stage.rows) if len(stage.rows) > 1 else 0
+    return Window(cost, segments, step, spread, len(columns))
 
 
 def _chain_calls(unit: Unit, node: Node, chain: Chain, sources: dict[str, str]) -> list[str]:
@@ -134,9 +145,9 @@ def _chain_calls(unit: Unit, node: Node, chain: Chain, sources: dict[str, str]) 
 def block_units(unit: Unit, node: Node, chain: Chain, held: int, group: int) -> Blocking:
     """Register blocks of whole groups of units; the last group may lack some."""
     groups = -(-chain.units // group)
-    cost = load_cost(chain, unit.target.lanes)
+    window = window_of(chain, unit.target.lanes)
     width = grid_size(node)[1]
-    blocking = choose_blocking(width, groups, chain.accumulators * group, cost, held, unit.target)
+    blocking = choose_blocking(width, groups, chain.accumulators * group, window, held, unit.target)
     unit.lanes.add(blocking.lanes)
     units = [size * group for size in blocking.units]
     units[-1] -= groups * group - chain.units
@@ -233,8 +244,7 @@ def pack(block: Block, first: int) -> Floats:
 def _taps(chain: Chain, stage: Stage) -> list[tuple[int, int]]:
     """(kernel column, accumulator) in the order of use."""
     columns = [stage.columns(a) for a in range(chain.accumulators)]
-    every = sorted({kx for own in columns for kx in own})
-    return [(kx, a) for kx in every for a in range(chain.accumulators) if kx in columns[a]]
+    return [(kx, a) for kx in stage.every_column for a in range(chain.accumulators) if kx in columns[a]]
 
 
 def _block_function(unit: Unit, block: Block) -> str:
@@ -283,6 +293,7 @@ def stage_code(block: Block, stage: Stage) -> list[str]:
     per_channel = len(taps) * block.units * len(block.halves)
     inner = [
         f"for (int c = 0; c < {channels}; ++c, p += {block.source.segment}, w += {per_channel}) {{",
+        *(indented(line) for line in _prefetches(block, stage)),
         *(indented(line) for line in _tap_code(block, stage, taps)),
         "}",
     ]
@@ -300,6 +311,21 @@ def stage_code(block: Block, stage: Stage) -> list[str]:
         lines += [indented(line) for line in _row_code(block, inner, height, per_channel * channels, not reachable)]
         lines.append("}")
     return lines
+
+
+def _prefetches(block: Block, stage: Stage) -> list[str]:
+    """C: ask for the cache lines of a channel to come.
+
+    A channel's part of a row is shorter than what the processor needs to see before it looks ahead by itself. Kernels
+    of one row gain nothing: they have too little to do while a line comes.
+    """
+    if len(stage.rows) == 1:
+        return []
+    shifts = [kx * stage.dilation[1] - stage.padding[1] for kx in stage.every_column]
+    first = block.offsets[0] * stage.stride[1] + min(shifts)
+    last = (block.offsets[-1] + block.lanes - 1) * stage.stride[1] + max(shifts)
+    ahead = CHANNELS_AHEAD * block.source.segment
+    return [f"__builtin_prefetch(p + {ahead + at});" for at in range(first, last + 1, LINE // ELEMENT)]
 
 
 def grid_rows(block: Block) -> int:

@@ -49,6 +49,11 @@ class Stage:
         part = self.weights[:, accumulator]
         return tuple(kx for kx in range(part.shape[3]) if part[..., kx].any())
 
+    @property
+    def every_column(self) -> tuple[int, ...]:
+        """Kernel columns with any weight."""
+        return tuple(sorted({kx for a in range(self.weights.shape[1]) for kx in self.columns(a)}))
+
 
 @dataclass(frozen=True)
 class Chain:
