@@ -107,6 +107,8 @@ def window_of(chain: Chain, lanes: int) -> Window:
     stage = chain.stages[0]
     step = stage.stride[1]
     columns = stage.every_column
+    if not columns:
+        return Window(1.0)
     if step > 1:
         cost = {2: 4.0}.get(step, 1.5 * lanes)
     else:
@@ -319,7 +321,7 @@ def _prefetches(block: Block, stage: Stage) -> list[str]:
     A channel's part of a row is shorter than what the processor needs to see before it looks ahead by itself. Kernels
     of one row gain nothing: they have too little to do while a line comes.
     """
-    if len(stage.rows) == 1:
+    if len(stage.rows) == 1 or not stage.every_column:
         return []
     shifts = [kx * stage.dilation[1] - stage.padding[1] for kx in stage.every_column]
     first = block.offsets[0] * stage.stride[1] + min(shifts)
