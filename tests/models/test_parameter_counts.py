@@ -12,8 +12,9 @@ from torch import nn
 
 from fleetseg.models import SegmentationNetwork, build_network
 from fleetseg.models.base import count_parameters
-from fleetseg.models.enet import Bottleneck, DownBottleneck, ENet, InitialBlock, UpBottleneck
-from fleetseg.models.espnet import ESP
+from fleetseg.models.enet import ENet
+from fleetseg.models.enet_blocks import Bottleneck, DownBottleneck, InitialBlock, Style, UpBottleneck
+from fleetseg.models.esp import ESP
 
 CLASSES = (11, 12, 19, 20, 21, 37)
 
@@ -58,10 +59,10 @@ def test_the_paper_counts_enet_with_its_running_statistics() -> None:
         (lambda: Bottleneck(128), 18_016),
         (lambda: Bottleneck(128, dilation=16), 18_016),
         (lambda: Bottleneck(128, asymmetric=True), 19_040),
-        (lambda: UpBottleneck(128, 64), 13_904),
-        (lambda: Bottleneck(64, act="relu"), 4_560),
-        (lambda: UpBottleneck(64, 16), 1_572),
-        (lambda: Bottleneck(16, act="relu"), 324),
+        (lambda: UpBottleneck(128, 64, Style("relu")), 13_904),
+        (lambda: Bottleneck(64, style=Style("relu")), 4_560),
+        (lambda: UpBottleneck(64, 16, Style("relu")), 1_572),
+        (lambda: Bottleneck(16, style=Style("relu")), 324),
         (lambda: ESP(64, 64, 5), 7_872),
         (lambda: ESP(128, 128, 5), 32_384),
         (lambda: ESP(19, 64, 5, stride=2), 9_156),

@@ -9,6 +9,7 @@ import torch
 
 from fleetseg.errors import UnknownNameError, UsageError
 from fleetseg.models import build_encoder, build_network, network_entry, network_names
+from fleetseg.variants import VARIANTS
 
 
 def test_names() -> None:
@@ -35,7 +36,8 @@ def test_default_options_build_the_default_network(name: str) -> None:
         (
             "enet",
             {"alpha3": 3},
-            "network 'enet' has no option 'alpha3'; it has: decoder_activation, bias, last_kernel_size",
+            "network 'enet' has no option 'alpha3'; it has: decoder_activation, last_kernel_size, unpooling, bias, "
+            "encoder_activation, dilated, asymmetric, initial_maps, pre_activation, down_kernel_size, regularisation",
         ),
         ("enet", {"bias": 1}, "network 'enet': bias is 1; a value of type bool is needed"),
         (
@@ -59,12 +61,64 @@ def test_default_options_build_the_default_network(name: str) -> None:
             "network 'espnet-c': an ESP module of 64 channels has 1 to 10 branches, not 64",
         ),
         ("espnet-c", {"reduce_kernel_size": 2}, "network 'espnet-c': reduce_kernel_size is 2; use 1 or 3"),
+        ("espnet-c", {"module": "mobilnet"}, "There is no module 'mobilnet'; did you mean mobilenet or resnet?"),
+        (
+            "espnet-c-mobilenet",
+            {"reduce_kernel_size": 3},
+            "network 'espnet-c': reduce_kernel_size is 3, but module 'mobilenet' has no ESP's reduce; use 1",
+        ),
+        (
+            "espnet-c-resnet",
+            {"branches": 4},
+            "network 'espnet-c': branches is 4, but module 'resnet' has none; leave it at 5",
+        ),
+        ("espnet", {"fusion": "third"}, "network 'espnet': fusion is 'third'; use one of off, first, second"),
+        ("espnet-a", {"downsampling": "pool"}, "network 'espnet-a': downsampling is 'pool'; use 'esp' or 'conv'"),
+        ("espnet-c", {"image_input": "none"}, "network 'espnet-c': image_input is 'none'; use 'joined' or 'added'"),
+        (
+            "espnet",
+            {"image_input": "added", "decoder_channels": 19},
+            "network 'espnet': decoder_channels is 19; use 16",
+        ),
+        ("enet", {"unpooling": "nearest"}, "network 'enet': unpooling is 'nearest'; use 'indices' or 'bilinear'"),
+        ("enet", {"initial_maps": 64}, "network 'enet': initial_maps is 64; use 16 or 32"),
+        ("enet", {"down_kernel_size": 3}, "network 'enet': down_kernel_size is 3; use 1 or 2"),
+        (
+            "enet-encoder",
+            {"regularisation": "l2"},
+            "network 'enet-encoder': regularisation is 'l2'; use one of dropout, depth, none",
+        ),
     ],
 )
 def test_wrong_calls(name: str, arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError) as caught:
         build_network(name, **{"num_classes": 5, **arguments})
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_are_their_networks_with_other_options(name: str) -> None:
+    variant = VARIANTS[name]
+    with torch.device("meta"):
+        network = build_network(name, 5)
+        other = build_network(variant.network, 5, **variant.options)
+    assert (network.registered_name, dict(network.options)) == (variant.network, dict(variant.options))
+    assert network_entry(name) is network_entry(variant.network)
+    assert {key: value.shape for key, value in network.state_dict().items()} == {
+        key: value.shape for key, value in other.state_dict().items()
+    }
+    defaults = network_entry(name).default_options()
+    assert any(defaults[key] != value for key, value in variant.options.items())
+
+
+def test_given_options_win_over_a_variants() -> None:
+    network = build_network("espnet-c-alpha8", 5, alpha3=1, act="relu")
+    assert network.options == {"alpha3": 1, "act": "relu"}
+
+
+def test_unknown_names_offer_variants_too() -> None:
+    with pytest.raises(UnknownNameError, match="no network 'espnet-c-mobilnet'; did you mean espnet-c-mobilenet or"):
+        build_network("espnet-c-mobilnet", 5)
 
 
 def test_unknown_name_offers_the_nearest() -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleetseg.errors import UsageError
 from fleetseg.models import build_network, network_entry, network_names
+from fleetseg.models.modules import MODULES
 from fleetseg.training.network_options import (
+    ESP_MODULES,
     NETWORK_OPTIONS,
     WITH_ENCODER,
     check_network_name,
@@ -46,11 +54,16 @@ def test_what_is_legal_can_be_built(name: str, options: dict[str, object]) -> No
 @pytest.mark.parametrize(
     ("name", "options", "sentence"),
     [
-        ("espnet", {"alpha4": 1}, r"'espnet' has no option 'alpha4'; it has: branches, alpha2, alpha3, decoder_"),
+        (
+            "espnet",
+            {"alpha4": 1},
+            r"'espnet' has no option 'alpha4'; it has: branches, act, .*alpha2, alpha3, image_input, decoder_",
+        ),
         ("espnet", {"alpha2": "x"}, r"option alpha2 of 'espnet': .*valid integer \(it is 'x'\)"),
         ("espnet", {"alpha2": -1}, r"option alpha2 of 'espnet': .*greater than or equal to 0 \(it is -1\)"),
         ("espnet", {"alpha2": True}, r"option alpha2 of 'espnet': .*valid integer"),
         ("espnet", {"decoder_channels": 17}, r"option decoder_channels of 'espnet': Input should be 16 or 19"),
+        ("espnet", {"reduce_kernel_size": True}, r"option reduce_kernel_size of 'espnet': .* int .*\(it is True\)"),
         ("enet", {"bias": "no"}, r"option bias of 'enet': .*valid boolean"),
         ("enet", {"decoder_activation": "gelu"}, r"Input should be 'relu' or 'prelu' \(it is 'gelu'\)"),
         ("espnet-c", {"branches": 11}, r"less than or equal to 10"),
@@ -64,3 +77,50 @@ def test_what_is_not_legal_is_named(name: str, options: dict[str, object], sente
 def test_unknown_network() -> None:
     with pytest.raises(ValueError, match=r"no network 'enett'; did you mean enet"):
         check_network_name("enett")
+
+
+def test_same_modules() -> None:
+    assert set(ESP_MODULES) == set(MODULES)
+
+
+def test_unknown_modules_and_variants() -> None:
+    with pytest.raises(
+        ValueError, match=r"option module of 'espnet-c': There is no module 'mobil'; did you mean mobile"
+    ):
+        check_network_options("espnet-c", {"module": "mobil"})
+    with pytest.raises(ValueError, match="There is no network 'espnet-c-resnets'; did you mean espnet-c-resnet or"):
+        check_network_name("espnet-c-resnets")
+    assert check_network_name("espnet-c-resnet") == "espnet-c-resnet"
+
+
+def test_a_variants_own_options_count() -> None:
+    with pytest.raises(ValueError, match="'espnet-c-mobilenet': reduce_kernel_size is ESP's, module 'mobilenet' has"):
+        check_network_options("espnet-c-mobilenet", {"reduce_kernel_size": 3})
+    check_network_options("espnet-c-mobilenet", {"reduce_kernel_size": 3, "module": "esp"})
+
+
+#: Values around the border between legal and illegal.
+POOL: dict[str, list[Any]] = {
+    "bool": [True, False, 1],
+    "int": [-1, 0, 1, 2, 3, 5, 11, 16, 19, 32, 101, True],
+    "str": [*MODULES, "relu", "prelu", "off", "first", "second", "conv", "joined", "added", "depth", "none", "x", 3],
+}
+
+
+@pytest.mark.parametrize("name", sorted({"enet", "enet-encoder", "espnet-a", "espnet-b", "espnet-c", "espnet"}))
+@settings(max_examples=25)
+@given(data=st.data())
+def test_recipes_and_constructors_take_the_same_options(name: str, data: st.DataObject) -> None:
+    defaults = network_entry(name).default_options()
+    keys = data.draw(st.lists(st.sampled_from(sorted(defaults)), min_size=1, max_size=2, unique=True))
+    options = {key: data.draw(st.sampled_from([defaults[key], *POOL[type(defaults[key]).__name__]])) for key in keys}
+    shallow = {key: 1 for key in ("alpha2", "alpha3") if key in defaults}
+    results = []
+    for check in (check_network_options, lambda name, options: build_network(name, 7, **shallow | options)):
+        try:
+            with torch.device("meta"):
+                check(name, options)
+            results.append("legal")
+        except (UsageError, ValueError):
+            results.append("not legal")
+    assert results[0] == results[1], options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from typing import Any
 
 from fleetseg.errors import UnknownNameError, UsageError
 from fleetseg.models.base import SegmentationNetwork
-from fleetseg.models.enet import ENet, ENetEncoder
+from fleetseg.models.enet import Choices, ENet, ENetEncoder
 from fleetseg.models.espnet import ESPNet, ESPNetA, ESPNetB, ESPNetC
+from fleetseg.models.espnet_switches import Switches, SwitchesOfA
+from fleetseg.variants import VARIANTS, resolved
 
 ENET_PAPER = "ENet, arXiv 1606.02147"
 ESPNET_PAPER = "ESPNet, arXiv 1803.06815"
@@ -27,15 +30,18 @@ class NetworkEntry:
     where: str
     #: The registered network that stage 1 of two-stage training uses, or None.
     encoder: str | None = None
+    #: A dataclass with defaults: the options that `build` takes as ``**`` of its last parameter, or None.
+    choices: type[Any] | None = None
 
     def default_options(self) -> dict[str, Any]:
         """Legal options beyond the class and channel counts, with their defaults."""
         parameters = inspect.signature(self.build).parameters
-        return {
+        named = {
             name: parameter.default
             for name, parameter in parameters.items()
-            if name not in ("num_classes", "in_channels")
+            if name not in ("num_classes", "in_channels") and parameter.kind is not parameter.VAR_KEYWORD
         }
+        return named | (dataclasses.asdict(self.choices()) if self.choices else {})
 
     def option_names(self) -> tuple[str, ...]:
         """Names of the legal options."""
@@ -43,12 +49,12 @@ class NetworkEntry:
 
 
 _ENTRIES = (
-    NetworkEntry("enet", ENet, ENET_PAPER, "Table 1", encoder="enet-encoder"),
-    NetworkEntry("enet-encoder", ENetEncoder, ENET_PAPER, "Table 1, stages 0–3; section 5.2"),
-    NetworkEntry("espnet-a", ESPNetA, ESPNET_PAPER, "Fig. 4(a)"),
-    NetworkEntry("espnet-b", ESPNetB, ESPNET_PAPER, "Fig. 4(b)"),
-    NetworkEntry("espnet-c", ESPNetC, ESPNET_PAPER, "Fig. 4(c)"),
-    NetworkEntry("espnet", ESPNet, ESPNET_PAPER, "Fig. 4(d)", encoder="espnet-c"),
+    NetworkEntry("enet", ENet, ENET_PAPER, "Table 1", "enet-encoder", Choices),
+    NetworkEntry("enet-encoder", ENetEncoder, ENET_PAPER, "Table 1, stages 0–3; section 5.2", None, Choices),
+    NetworkEntry("espnet-a", ESPNetA, ESPNET_PAPER, "Fig. 4(a)", None, SwitchesOfA),
+    NetworkEntry("espnet-b", ESPNetB, ESPNET_PAPER, "Fig. 4(b)", None, Switches),
+    NetworkEntry("espnet-c", ESPNetC, ESPNET_PAPER, "Fig. 4(c)", None, Switches),
+    NetworkEntry("espnet", ESPNet, ESPNET_PAPER, "Fig. 4(d)", "espnet-c", Switches),
 )
 _BY_NAME = {entry.name: entry for entry in _ENTRIES}
 
@@ -59,19 +65,21 @@ def network_names() -> tuple[str, ...]:
 
 
 def network_entry(name: str) -> NetworkEntry:
-    """The entry of that name; `UnknownNameError` offers the nearest ones."""
-    if name not in _BY_NAME:
-        raise UnknownNameError("network", name, _BY_NAME)
-    return _BY_NAME[name]
+    """The entry of that name, or of the network that a variant's name means; `UnknownNameError` offers the nearest."""
+    network, _ = resolved(name, {})
+    if network not in _BY_NAME:
+        raise UnknownNameError("network", name, (*_BY_NAME, *VARIANTS))
+    return _BY_NAME[network]
 
 
 def build_network(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> SegmentationNetwork:
-    """Build a registered network with fresh weights.
+    """Build a registered network, or a named variant of one, with fresh weights.
 
     Raises `UsageError` for a class count outside 2–255, no input channel, an unknown option or an illegal
     value, `UnknownNameError` for an unknown name.
     """
     entry = network_entry(name)
+    _, options = resolved(name, options)
     if not 2 <= num_classes <= 255:
         raise UsageError(f"num_classes is {num_classes}; a network of 2 to 255 classes can be built")
     if in_channels < 1:
@@ -80,8 +88,8 @@ def build_network(name: str, num_classes: int, in_channels: int = 3, **options: 
     try:
         network = entry.build(num_classes=num_classes, in_channels=in_channels, **options)
     except ValueError as error:
-        raise UsageError(f"network '{name}': {error}") from error
-    network.registered_name, network.options = name, dict(options)
+        raise UsageError(f"network '{entry.name}': {error}") from error
+    network.registered_name, network.options = entry.name, dict(options)
     return network
 
 

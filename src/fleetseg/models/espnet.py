@@ -3,129 +3,22 @@
 Section 3 defines the ESP module, Fig. 4 the path ESPNet-A → B → C → ESPNet. Where print and the published
 code differ, the code is followed: hierarchical fusion starts at dilation 2, strided modules use K = 5 in B, C
 and ESPNet (4 in A), and the decoder's first level joins the image-level maps by one 3×3 convolution.
+The choices that the paper compares are every network's options: `espnet_switches.Switches`.
 """
 
 from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fleetseg.models.base import SegmentationNetwork, initialise
-from fleetseg.models.blocks import NormAct, activation, batch_norm
-
-#: Far beyond the paper's 8 and 8; a file of weights that asks for more is broken or hostile.
-MAX_BRANCHES, MAX_DEPTH = 10, 100
-
-
-class ESP(nn.Module):
-    """Efficient spatial pyramid (section 3.1, Fig. 1): reduce, split, dilated transform, fusion, merge.
-
-    A 1×1 reduce (strided: 3×3, stride 2) to n = ⌊N/K⌋ maps; K parallel 3×3 branches with dilation 2^k; the
-    sums of hierarchical feature fusion; concatenation, residual where sizes allow it, BatchNorm and
-    activation.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        branches: int = 5,
-        *,
-        stride: int = 1,
-        act: str = "prelu",
-        residual: bool = True,
-        reduce_kernel_size: int = 1,
-        dilated: bool = True,
-    ) -> None:
-        super().__init__()
-        if not 1 <= branches <= min(MAX_BRANCHES, out_channels):
-            limit = min(MAX_BRANCHES, out_channels)
-            raise ValueError(f"an ESP module of {out_channels} channels has 1 to {limit} branches, not {branches}")
-        if reduce_kernel_size not in (1, 3):
-            raise ValueError(f"reduce_kernel_size is {reduce_kernel_size}; use 1 or 3")
-        narrow = out_channels // branches
-        first = out_channels - (branches - 1) * narrow
-        kernel_size = 3 if stride == 2 else reduce_kernel_size
-        self.residual = residual and stride == 1 and in_channels == out_channels
-        self.reduce = ReduceConv2d(in_channels, narrow, kernel_size, stride, kernel_size // 2, bias=False)
-        self.branches = nn.ModuleList(
-            dilated_conv(narrow, first if k == 0 else narrow, 2**k if dilated else 1) for k in range(branches)
-        )
-        self.norm = batch_norm(out_channels)
-        self.act = activation(act, out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) → (N, out, H/stride, W/stride)."""
-        reduced = self.reduce(x)
-        outputs = [branch(reduced) for branch in self.branches]
-        # Hierarchical feature fusion: the running sum starts at the second branch (dilation 2).
-        for k in range(2, len(outputs)):
-            outputs[k] = outputs[k] + outputs[k - 1]
-        merged = torch.cat(outputs, dim=1)
-        if self.residual:
-            merged = merged + x
-        result: Tensor = self.act(self.norm(merged))
-        return result
-
-
-class ReduceConv2d(nn.Conv2d):
-    """A convolution that appends empty channels to its output where the dilated ones after it need them."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) → (N, out or a little more, H/stride, W/stride)."""
-        weight = padded(self.weight, gradient_safe_padding(x, self.out_channels), dim=0)
-        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-
-
-class PaddableConv2d(nn.Conv2d):
-    """A convolution that also takes an input with further, empty, channels at its end."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in + any, H, W) → (N, out, H, W)."""
-        weight = padded(self.weight, x.shape[1] - self.in_channels, dim=1)
-        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-
-
-def dilated_conv(in_channels: int, out_channels: int, dilation: int) -> nn.Conv2d:
-    """A bias-free 3×3 convolution that keeps the size."""
-    return PaddableConv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False)
-
-
-def padded(weight: Tensor, extra: int, dim: int) -> Tensor:
-    """A convolution's weight with `extra` zero output (dim 0) or input (dim 1) channels at the end."""
-    if extra == 0:
-        return weight
-    ends = (0, 0, 0, 0, 0, extra) if dim == 1 else (0, 0, 0, 0, 0, 0, 0, extra)
-    return F.pad(weight, ends)
-
-
-def gradient_safe_padding(x: Tensor, channels: int) -> int:
-    """How many empty channels keep oneDNN's dilated convolutions right when `x` is reduced to `channels`.
-
-    torch 2.13 on CPUs with AVX-512: 3×3, dilation ≥ 2, bf16, channels_last, and more than 16 input channels that
-    are no multiple of 16 (ESPNet's 25) give weight gradients that are silently wrong (relative error 0.8, NaN) or
-    write outside their memory (docs/log.md). 32 channels, seven of them empty, are right.
-    """
-    if channels <= 16 or channels % 16 == 0 or not torch.is_grad_enabled() or x.device.type != "cpu":
-        return 0
-    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-    return -channels % 16 if autocast or x.dtype == torch.bfloat16 else 0
-
-
-class ConvNormAct(nn.Sequential):
-    """3×3 convolution with stride 2, BatchNorm, activation: the first layer of every variant."""
-
-    def __init__(self, in_channels: int, out_channels: int, act: str = "prelu") -> None:
-        conv = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False)
-        super().__init__(conv, NormAct(out_channels, act))
-
-
-def esp_stack(channels: int, depth: int, branches: int, **options: object) -> nn.Sequential:
-    """`depth` residual ESP modules of equal width."""
-    if not 0 <= depth <= MAX_DEPTH:
-        raise ValueError(f"alpha2 and alpha3 are from 0 to {MAX_DEPTH}, not {depth}")
-    return nn.Sequential(*(ESP(channels, channels, branches, **options) for _ in range(depth)))  # type: ignore[arg-type]
+from fleetseg.models.blocks import NormAct, batch_norm
+from fleetseg.models.esp import ESP
+from fleetseg.models.espnet_switches import ConvNormAct, Switches, SwitchesOfA
 
 
 def half_size(image: Tensor) -> Tensor:
@@ -134,26 +27,23 @@ def half_size(image: Tensor) -> Tensor:
 
 
 class ESPNetA(SegmentationNetwork):
-    """ESPNet-A (Fig. 4a): ESP modules in sequence, nothing joined; logits at 1/8."""
+    """ESPNet-A (Fig. 4a): ESP modules in sequence, nothing joined; logits at 1/8.
+
+    `down_branches` is 4 here: 5 does not give the paper's count.
+    """
 
     output_stride = 8
 
     def __init__(
-        self,
-        num_classes: int,
-        in_channels: int = 3,
-        branches: int = 5,
-        alpha2: int = 2,
-        alpha3: int = 3,
-        act: str = "prelu",
-        residual: bool = True,
+        self, num_classes: int, in_channels: int = 3, alpha2: int = 2, alpha3: int = 3, **switches: Any
     ) -> None:
         super().__init__(num_classes, in_channels)
-        self.level1 = ConvNormAct(in_channels, 16, act)
-        self.down2 = ESP(16, 64, 4, stride=2, act=act)
-        self.level2 = esp_stack(64, alpha2, branches, act=act, residual=residual)
-        self.down3 = ESP(64, 128, 4, stride=2, act=act)
-        self.level3 = esp_stack(128, alpha3, branches, act=act, residual=residual)
+        use = SwitchesOfA(**switches)
+        self.level1 = ConvNormAct(in_channels, 16, use.act)
+        self.down2 = use.down(16, 64)
+        self.level2 = use.keep(64, alpha2)
+        self.down3 = use.down(64, 128)
+        self.level3 = use.keep(128, alpha3)
         self.classifier = nn.Conv2d(128, num_classes, 1, bias=False)
         initialise(self)
 
@@ -172,16 +62,17 @@ class ESPNetB(SegmentationNetwork):
     output_stride = 8
 
     def __init__(
-        self, num_classes: int, in_channels: int = 3, branches: int = 5, alpha2: int = 2, alpha3: int = 3
+        self, num_classes: int, in_channels: int = 3, alpha2: int = 2, alpha3: int = 3, **switches: Any
     ) -> None:
         super().__init__(num_classes, in_channels)
-        self.level1 = ConvNormAct(in_channels, 16)
-        self.down2 = ESP(16, 64, 5, stride=2)
-        self.level2 = esp_stack(64, alpha2, branches)
-        self.join2 = NormAct(128)
-        self.down3 = ESP(128, 128, 5, stride=2)
-        self.level3 = esp_stack(128, alpha3, branches)
-        self.join3 = NormAct(256)
+        use = Switches(**switches)
+        self.level1 = ConvNormAct(in_channels, 16, use.act)
+        self.down2 = use.down(16, 64)
+        self.level2 = use.keep(64, alpha2)
+        self.join2 = NormAct(128, use.act)
+        self.down3 = use.down(128, 128)
+        self.level3 = use.keep(128, alpha3)
+        self.join3 = NormAct(256, use.act)
         self.classifier = nn.Conv2d(256, num_classes, 1, bias=False)
         initialise(self)
 
@@ -195,10 +86,26 @@ class ESPNetB(SegmentationNetwork):
         return logits
 
 
+class AddedImage(nn.Module):
+    """Input-aware fusion of Mehta et al. [36]: the small image, projected by 1×1 and BR, is added to the maps."""
+
+    def __init__(self, in_channels: int, channels: int, act: str) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(in_channels, channels, 1, bias=False)
+        self.norm_act = NormAct(channels, act)
+
+    def forward(self, maps: Tensor, image: Tensor) -> Tensor:
+        """(N, C, h, w) maps and (N, in, h, w) image → (N, C, h, w)."""
+        added: Tensor = maps + self.norm_act(self.project(image))
+        return added
+
+
 class ESPNetC(SegmentationNetwork):
     """ESPNet-C (Fig. 4c): B with the image joined in at 1/2 and 1/4; logits at 1/8.
 
-    `reduce_kernel_size=3` is Table 2's C1, `dilated=False` its C3.
+    `reduce_kernel_size=3` is Table 2's C1, `dilated=False` its C3. `image_input="added"` with `down_branches=4` is its
+    C†: input-aware fusion instead of input reinforcement, where and how it is added a conjecture that gives the
+    paper's count.
     """
 
     output_stride = 8
@@ -207,38 +114,62 @@ class ESPNetC(SegmentationNetwork):
         self,
         num_classes: int,
         in_channels: int = 3,
-        branches: int = 5,
         alpha2: int = 2,
         alpha3: int = 3,
-        reduce_kernel_size: int = 1,
-        dilated: bool = True,
+        image_input: str = "joined",
+        **switches: Any,
     ) -> None:
         super().__init__(num_classes, in_channels)
-        switches = {"reduce_kernel_size": reduce_kernel_size, "dilated": dilated}
-        joined1, joined2 = 16 + in_channels, 128 + in_channels
-        self.level1 = ConvNormAct(in_channels, 16)
-        self.join1 = NormAct(joined1)
-        self.down2 = ESP(joined1, 64, 5, stride=2, dilated=dilated)
-        self.level2 = esp_stack(64, alpha2, branches, **switches)
-        self.join2 = NormAct(joined2)
-        self.down3 = ESP(joined2, 128, 5, stride=2, dilated=dilated)
-        self.level3 = esp_stack(128, alpha3, branches, **switches)
-        self.join3 = NormAct(256)
+        if image_input not in ("joined", "added"):
+            raise ValueError(f"image_input is {image_input!r}; use 'joined' or 'added'")
+        use = Switches(**switches)
+        self.image_input = image_input
+        extra = in_channels if image_input == "joined" else 0
+        #: Channels of what level 1 and level 2 pass on.
+        self.joined1, self.joined2 = 16 + extra, 128 + extra
+        self.level1 = ConvNormAct(in_channels, 16, use.act)
+        self.join1 = NormAct(self.joined1, use.act) if extra else AddedImage(in_channels, 16, use.act)
+        self.down2 = use.down(self.joined1, 64)
+        self.level2 = use.keep(64, alpha2)
+        self.join2 = NormAct(self.joined2, use.act)
+        if not extra:
+            self.add2 = AddedImage(in_channels, 128, use.act)
+        self.down3 = use.down(self.joined2, 128)
+        self.level3 = use.keep(128, alpha3)
+        self.join3 = NormAct(256, use.act)
         self.classifier = nn.Conv2d(256, num_classes, 1, bias=False)
         initialise(self)
 
     def features(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(N, in, H, W) → level 1 (16, 1/2), joined 1 (16+in, 1/2) and 2 (128+in, 1/4), logits (C, 1/8)."""
+        """(N, in, H, W) → level 1 (16, 1/2), joined 1 (16+in, 1/2) and 2 (128+in, 1/4), logits (C, 1/8).
+
+        With `image_input="added"` the joined maps have 16 and 128 channels.
+        """
         half = half_size(image)
         level1 = self.level1(image)  # (N, 16, H/2, W/2)
-        joined1 = self.join1(torch.cat((level1, half), dim=1))  # (N, 16 + in, H/2, W/2)
+        joined1 = self._with_half(level1, half)  # (N, 16 + in, H/2, W/2)
         down2 = self.down2(joined1)  # (N, 64, H/4, W/4)
-        reinforced2 = torch.cat((self.level2(down2), down2, half_size(half)), dim=1)
-        joined2 = self.join2(reinforced2)  # (N, 128 + in, H/4, W/4)
+        joined2 = self._with_quarter(self.level2(down2), down2, half_size(half))  # (N, 128 + in, H/4, W/4)
         down3 = self.down3(joined2)  # (N, 128, H/8, W/8)
         # The order differs from level 2's: the published weights have it so.
         joined3 = self.join3(torch.cat((down3, self.level3(down3)), dim=1))  # (N, 256, H/8, W/8)
         return level1, joined1, joined2, self.classifier(joined3)
+
+    def _with_half(self, level1: Tensor, half: Tensor) -> Tensor:
+        joined: Tensor
+        if isinstance(self.join1, AddedImage):
+            joined = self.join1(level1, half)
+        else:
+            joined = self.join1(torch.cat((level1, half), dim=1))
+        return joined
+
+    def _with_quarter(self, level2: Tensor, down2: Tensor, quarter: Tensor) -> Tensor:
+        joined: Tensor
+        if self.image_input == "added":
+            joined = self.add2(self.join2(torch.cat((level2, down2), dim=1)), quarter)
+        else:
+            joined = self.join2(torch.cat((level2, down2, quarter), dim=1))
+        return joined
 
     def forward_padded(self, image: Tensor) -> Tensor:
         """(N, in, H, W) → (N, C, H/8, W/8)."""
@@ -257,27 +188,30 @@ class ESPNet(SegmentationNetwork):
         self,
         num_classes: int,
         in_channels: int = 3,
-        branches: int = 5,
         alpha2: int = 2,
         alpha3: int = 8,
         decoder_channels: int = 16,
+        image_input: str = "joined",
+        **switches: Any,
     ) -> None:
         super().__init__(num_classes, in_channels)
-        if decoder_channels not in (16, 16 + in_channels):
-            raise ValueError(f"decoder_channels is {decoder_channels}; use 16 or {16 + in_channels}")
+        use = Switches(**switches)
         c = num_classes
         self.decoder_channels = decoder_channels
-        self.encoder = ESPNetC(c, in_channels, branches, alpha2, alpha3)
+        self.encoder = ESPNetC(c, in_channels, alpha2, alpha3, image_input, **asdict(use))
+        if decoder_channels not in (16, self.encoder.joined1):
+            wider = f" or {self.encoder.joined1}" if self.encoder.joined1 > 16 else ""
+            raise ValueError(f"decoder_channels is {decoder_channels}; use 16{wider}")
         self.norm3 = batch_norm(c)
         self.up3 = nn.ConvTranspose2d(c, c, 2, stride=2, bias=False)
-        self.project2 = nn.Conv2d(128 + in_channels, c, 1, bias=False)
-        self.merge2_norm = NormAct(2 * c)
+        self.project2 = nn.Conv2d(self.encoder.joined2, c, 1, bias=False)
+        self.merge2_norm = NormAct(2 * c, use.act)
         # With fewer classes than branches some branches would be empty.
-        self.merge2 = ESP(2 * c, c, min(5, c), residual=False)
+        self.merge2 = ESP(2 * c, c, min(5, c), residual=False, act=use.act, dilated=use.dilated, fusion=use.fusion)
         self.up2 = nn.ConvTranspose2d(c, c, 2, stride=2, bias=False)
-        self.up2_norm = NormAct(c)
+        self.up2_norm = NormAct(c, use.act)
         self.merge1 = nn.Conv2d(decoder_channels + c, c, 3, padding=1, bias=False)
-        self.merge1_norm = NormAct(c)
+        self.merge1_norm = NormAct(c, use.act)
         self.up1 = nn.ConvTranspose2d(c, c, 2, stride=2, bias=False)
         initialise(self)
 

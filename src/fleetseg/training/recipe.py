@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fleetseg.metadata import Normalisation
-from fleetseg.training.network_options import WITH_ENCODER, check_network_name, check_network_options
+from fleetseg.training.network_options import WITH_ENCODER, check_network_name, check_network_options, has_encoder
 
 
 class _Section(BaseModel):
@@ -151,7 +151,7 @@ class Recipe(_Section):
             raise ValueError("stages with part: encoder must come before those with part: network")
         if parts[-1] != "network":
             raise ValueError("the last stage must have part: network")
-        if "encoder" in parts and self.network.name not in WITH_ENCODER:
+        if "encoder" in parts and not has_encoder(self.network.name):
             raise ValueError(
                 f"stage {names[0]} has part: encoder, but network '{self.network.name}' has no encoder to "
                 f"train first; {' and '.join(WITH_ENCODER)} have"

@@ -22,7 +22,7 @@ from fleetseg.errors import DataError, RecipeError
 from fleetseg.labels import CAMVID_11
 from fleetseg.metadata import ModelMetadata
 from fleetseg.metrics import Scores
-from fleetseg.models import build_encoder, build_network
+from fleetseg.models import build_encoder, build_network, network_entry
 from fleetseg.models.base import SegmentationNetwork
 from fleetseg.models.checkpoint import load_checkpoint, save_checkpoint, spec_of
 from fleetseg.training.allocator import keep_freed_memory
@@ -168,7 +168,7 @@ class Run:
     def _save(self, network: SegmentationNetwork, stage: str, epoch: int, scores: Scores | None) -> None:
         metadata = self._metadata(network, stage, epoch, scores)
         save_checkpoint(self.folder.last, network, metadata)
-        whole = network.registered_name == self.recipe.network.name
+        whole = network.registered_name == network_entry(self.recipe.network.name).name
         if scores is not None and whole and scores.miou > self.best_miou:
             self.best_miou = scores.miou
             save_checkpoint(self.folder.best, network, metadata)

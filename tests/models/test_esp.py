@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from fleetseg.models import espnet
-from fleetseg.models.espnet import ESP, gradient_safe_padding
+from fleetseg.models import esp
+from fleetseg.models.esp import ESP, gradient_safe_padding
 
 # One training step of a dilated convolution of 25 channels, as autocast runs it; prints the relative error of its
 # weight gradient against float64. In a process of its own: where the fault is, it may write outside its memory.
 CONVOLUTION = """
 import json, sys, torch
 import torch.nn.functional as F
-from fleetseg.models.espnet import padded
+from fleetseg.models.esp import padded
 extra, dilation = int(sys.argv[1]), 4
 torch.set_num_threads(1)
 generator = torch.Generator().manual_seed(0)
@@ -88,7 +88,7 @@ def test_empty_channels_change_nothing_in_float32(monkeypatch: pytest.MonkeyPatc
     x = torch.randn(2, 64, 9, 11)
     results = []
     for extra in (0, 4):
-        monkeypatch.setattr(espnet, "gradient_safe_padding", lambda _x, _channels, extra=extra: extra)
+        monkeypatch.setattr(esp, "gradient_safe_padding", lambda _x, _channels, extra=extra: extra)
         module.zero_grad()
         output = module(x)
         output.square().sum().backward()
