@@ -1,4 +1,4 @@
-"""ESPNet's choices of design: what Table 2 and Fig. 5 of its paper compare, as options of every network of the family."""
+"""ESPNet's choices of design, which Table 2 and Fig. 5 of its paper compare: options of every network of the family."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class Switches:
             raise ValueError(f"downsampling is {self.downsampling!r}; use 'esp' or 'conv'")
         if self.module != "esp" and self.reduce_kernel_size != 1:
             raise ValueError(
-                f"reduce_kernel_size is {self.reduce_kernel_size}, but module '{self.module}' has no ESP's reduce; use 1"
+                f"reduce_kernel_size is {self.reduce_kernel_size}, "
+                f"but module '{self.module}' has no ESP's reduce; use 1"
             )
         if self.module not in WITH_BRANCHES and self.branches != Switches.branches:
             raise ValueError(f"branches is {self.branches}, but module '{self.module}' has none; leave it at 5")
