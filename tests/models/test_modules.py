@@ -8,12 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from fleetseg.errors import UnknownNameError
 from fleetseg.models import build_network
 from fleetseg.models.base import count_parameters
 from fleetseg.models.esp import ESP, fused
+from fleetseg.models.module_cost import convolution_memory, convolution_weights, gradient_field
 from fleetseg.models.module_formulas import (
     FIGURE_3G,
     ModuleSizes,
@@ -55,39 +56,6 @@ def built(name: str, sizes: ModuleSizes) -> nn.Module:
     )
 
 
-def convolutions(module: nn.Module) -> list[nn.Conv2d]:
-    return [part for part in module.modules() if isinstance(part, nn.Conv2d)]
-
-
-def memory_of(module: nn.Module, sizes: ModuleSizes) -> int:
-    """Bytes that the convolutions put out, met in a run without values."""
-    total = 0
-
-    def count(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        nonlocal total
-        total += 4 * output.numel()
-
-    for convolution in convolutions(module):
-        convolution.register_forward_hook(count)
-    module.to("meta")(torch.empty(1, sizes.in_channels, sizes.height, sizes.width, device="meta"))
-    return total
-
-
-def field_of(module: nn.Module, channels: int) -> int:
-    """Side of the square of pixels on which the middle output pixel's gradient is not zero."""
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d):
-            nn.init.uniform_(part.weight, 0.1, 1.0)
-    side = 67
-    image = torch.rand(1, channels, side, side, requires_grad=True)
-    # Positive weights and values: nothing cancels, no activation is off.
-    module.eval()(image)[0, :, side // 2, side // 2].sum().backward()
-    touched = image.grad.abs().sum(dim=(0, 1)).nonzero()
-    (height, width) = (touched.max(0).values - touched.min(0).values + 1).tolist()
-    assert height == width
-    return int(height)
-
-
 @every_module
 @settings(max_examples=6, deadline=None)
 @given(units=st.integers(2, 6), branches=st.integers(1, 6), side=st.integers(1, 9))
@@ -95,15 +63,20 @@ def test_formulas_against_built_modules(name: str, units: int, branches: int, si
     channels = 16 * units
     sizes = ModuleSizes(channels, channels, branches=branches, groups=4, width_divider=4, width=side, height=side + 1)
     module = built(name, sizes)
-    assert sum(convolution.weight.numel() for convolution in convolutions(module)) == module_parameters(name, sizes)
-    assert memory_of(module, sizes) == module_memory(name, sizes)
+    assert convolution_weights(module) == module_parameters(name, sizes)
+    assert convolution_memory(module, channels, side, side + 1) == module_memory(name, sizes)
 
 
 @every_module
 @pytest.mark.parametrize("branches", [1, 3, 5])
 def test_receptive_field_against_a_gradient(name: str, branches: int) -> None:
     sizes = ModuleSizes(16, 16, branches=branches, groups=2)
-    assert field_of(built(name, sizes), 16) == module_receptive_field(name, sizes)
+    assert gradient_field(built(name, sizes), 16, at_most=40) == module_receptive_field(name, sizes)
+
+
+def test_a_field_that_does_not_fit_is_not_cut() -> None:
+    with pytest.raises(ValueError, match="the field reaches beyond 16 pixels"):
+        gradient_field(build_module("esp", 8, 8, branches=4), 8, at_most=16)
 
 
 # spec/architectures.md, the table of Fig. 5.

@@ -61,7 +61,11 @@ def test_default_options_build_the_default_network(name: str) -> None:
             "network 'espnet-c': an ESP module of 64 channels has 1 to 10 branches, not 64",
         ),
         ("espnet-c", {"reduce_kernel_size": 2}, "network 'espnet-c': reduce_kernel_size is 2; use 1 or 3"),
-        ("espnet-c", {"module": "mobilnet"}, "There is no module 'mobilnet'; did you mean mobilenet or resnet?"),
+        (
+            "espnet-c",
+            {"module": "mobilnet"},
+            "There is no module 'mobilnet'; did you mean mobilenet or inception or shufflenet?",
+        ),
         (
             "espnet-c-mobilenet",
             {"reduce_kernel_size": 3},
