@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: A row's quantity. parameters: millions (networks) or a number (modules); GFLOPs: at 640×360, as ENet counts;
-#: fp16 MB: MiB at 2 bytes a parameter; MB: 10⁶ bytes at 4 bytes a parameter; memory: MiB that a module's convolutions put out; field: side of
-#: the effective receptive field of a module.
+#: fp16 MB: MiB at 2 bytes a parameter; MB: 10⁶ bytes at 4 bytes a parameter; memory: MiB that a module's convolutions
+#: put out; field: side of a module's effective receptive field.
 QUANTITIES = ("parameters", "GFLOPs", "fp16 MB", "MB", "memory", "field")
 
 
