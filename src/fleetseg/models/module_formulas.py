@@ -77,7 +77,7 @@ def module_receptive_field(name: str, sizes: ModuleSizes) -> int:
     """Side of the square of input pixels that one output pixel depends on."""
     reach = sizes.kernel_size - 1
     if _known(name) in ("esp", "asp"):
-        return reach * 2 ** (sizes.branches - 1) + 1
+        return (reach << (sizes.branches - 1)) + 1
     return 2 * reach + 1 if name == "resnet" else sizes.kernel_size
 
 

@@ -14,11 +14,11 @@ _ACTIVATIONS = {torch.ops.aten.relu, torch.ops.aten.relu_, torch.ops.aten.prelu,
 _ADDITIONS = {torch.ops.aten.add, torch.ops.aten.add_}
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up while operations run, on tensors that may have no values."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

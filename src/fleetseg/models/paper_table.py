@@ -105,7 +105,7 @@ def _of_module(name: str, quantity: str) -> float:
 
 def _at_most(branches: int) -> int:
     """A side that holds the field of every module with so many branches, whichever it is."""
-    return 2 ** max(branches, 2) + 1
+    return (1 << max(branches, 2)) + 1
 
 
 @cache
