@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,6 +144,33 @@ def test_a_cache_that_would_not_fit_is_not_built(monkeypatch: pytest.MonkeyPatch
     assert isinstance(cached_if_it_fits(Numbers(10)), CachedSamples)
     eleven = Numbers(11)
     assert cached_if_it_fits(eleven) is eleven
+
+
+def test_large_images_behind_a_small_one_are_seen_before_the_cache_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Growing(Numbers):
+        def __getitem__(self, index: int) -> Sample:
+            side = 8 * (1 + index)
+            return Sample(np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.uint8), str(index))
+
+    whole = sum(4 * (8 * (1 + index)) ** 2 for index in range(40))
+    monkeypatch.setattr("fleetseg.training.samples.available_memory", lambda: whole)
+    growing = Growing(40)
+    assert cached_if_it_fits(growing) is growing
+
+
+def test_a_data_set_that_streams_leaves_nothing_behind() -> None:
+    """After two epochs no more samples are alive than a batch has."""
+    alive: weakref.WeakSet[np.ndarray[Any, Any]] = weakref.WeakSet()
+
+    class Tracked(Numbers):
+        def __getitem__(self, index: int) -> Sample:
+            sample = super().__getitem__(index)
+            alive.add(sample.image)
+            return sample
+
+    loader = training_loader(TrainingSamples(Tracked(40), AUGMENTATION, (0,)), 4, 0)
+    most = max(len(alive) for _ in range(2) for _ in loader)
+    assert most <= 4
 
 
 def test_a_broken_sample_in_the_cache_is_named() -> None:

@@ -28,6 +28,7 @@ from fleetseg.training.module import TrainingModule
 from fleetseg.training.recipe import Recipe
 from fleetseg.training.resume_point import ResumePointIO
 from fleetseg.training.run import Run
+from fleetseg.training.samples import CachedSamples
 
 MakeRecipe = Callable[..., Recipe]
 MakeStage = Callable[..., dict[str, Any]]
@@ -104,6 +105,30 @@ def test_tensorboard_scalars(finished: Path) -> None:
     assert {f"{stage}/{name}" for stage in ("encoder", "network") for name in ("loss", "miou", "learning_rate")} <= tags
     losses = [(event.step, f"{event.value:.4g}") for event in events.Scalars("network/loss")]
     assert losses == [(int(row["epoch"]), f"{float(row['loss']):.4g}") for row in rows(finished)[2:]]
+
+
+def test_tensorboard_shows_classes_and_the_same_images(finished: Path) -> None:
+    events = EventAccumulator(str(finished / "tensorboard"), size_guidance={"images": 0}).Reload()
+    scored = [row for row in rows(finished) if row["stage"] == "network" and row["miou"]]
+    ious = [events.Scalars(f"network/iou/{name}") for name in ("red", "green", "blue")]
+    for place, row in enumerate(scored):
+        values = [iou[place].value for iou in ious]
+        assert np.nanmean(values) == pytest.approx(float(row["miou"]), rel=1e-4)
+        assert {iou[place].step for iou in ious} == {int(row["epoch"])}
+    for name in ("network/0", "network/1", "encoder/1"):
+        pictures = events.Images(name)
+        assert pictures[0].encoded_image_string.startswith(b"\x89PNG")
+    assert [one.step for one in events.Images("network/0")] == [2, 3]
+
+
+def test_images_that_do_not_fit_into_memory_are_read_again_and_train_alike(
+    finished: Path, two_stages: Recipe, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleetseg.training.samples.available_memory", lambda: 0)
+    run = Run(two_stages, str(tiny_data), tmp_path / "run")
+    run.execute()
+    assert not isinstance(run.train_set, CachedSamples) and not isinstance(run.val_set, CachedSamples)
+    same_results(finished, tmp_path / "run")
 
 
 def test_best_is_the_epoch_with_the_best_score_of_the_whole_network(finished: Path) -> None:

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     try:
-        status = build_app()(args=words, prog_name="fleetseg", standalone_mode=False)
+        status = build_app()(args=words, prog_name="fleetseg", standalone_mode=False, obj=words)
     except FleetsegError as error:
         complain(str(error))
         return error.exit_status
@@ -83,11 +83,11 @@ def _run(words: list[str]) -> int:
 
 def build_app() -> typer.Typer:
     """The application with all commands, in the order of its help."""
-    from fleetseg.cli import benchmark, compile, data, evaluate, models, predict, train
+    from fleetseg.cli import benchmark, compile, data, evaluate, models, predict, report, runs, train, tune
 
     app = typer.Typer(help=_HELP, add_completion=False, rich_markup_mode=None)
     app.callback()(_root)
-    for command in (predict, evaluate, compile, benchmark, train, models, data):
+    for command in (predict, evaluate, compile, benchmark, train, tune, runs, report, models, data):
         command.register(app)
     return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +12,13 @@ import typer
 from fleetseg.cli.console import complain
 
 if TYPE_CHECKING:
+    from fleetseg.training.processes import Processes
     from fleetseg.training.recipe import Recipe
 
 _HELP = """Train a network by a recipe: a packaged one by name, or a YAML file.
 
-RUN gets best.safetensors (best validation mIoU), last.safetensors, history.csv, TensorBoard scalars and the
-complete recipe. A run that was stopped or killed goes on from its last whole epoch with --resume.
+RUN gets best.safetensors (best validation mIoU), last.safetensors, history.csv, TensorBoard events, the complete
+recipe and, at the end, report.html. A run that was stopped or killed goes on from its last whole epoch with --resume.
 
 \b
 Examples:
@@ -24,6 +26,10 @@ Examples:
   fleetseg train enet-camvid --data CamVid --out runs/enet
   fleetseg train enet-camvid --data CamVid --out runs/short --set stages.fine.epochs=5 --set seed=3
   fleetseg train enet-camvid --data CamVid --out runs/enet --resume
+  fleetseg train enet-camvid --data CamVid --out runs/enet --devices 4
+
+--devices shares each batch among processes (docs/distributed.md); the result is that of one process but for
+BatchNorm, which sees only its process's images.
 """
 
 #: What shells report for a process that SIGINT ended.
@@ -36,6 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
+    context: typer.Context,
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A packaged recipe's name or a YAML file.")],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the run; made if missing.")],
     data: Annotated[
@@ -51,24 +58,64 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be repeated."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last whole epoch.")] = False,
+    devices: Annotated[
+        int | None,
+        typer.Option("--devices", min=1, metavar="N", help="Processes on this machine, one a GPU.  [default: 1]"),
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", min=1, metavar="N", help="Machines that share the training.  [default: 1]")
+    ] = None,
 ) -> int:
     """Run the command."""
-    from fleetseg.training.quiet import quiet_libraries
+    from fleetseg.training.processes import ALONE, check_counts, from_environment, launch
     from fleetseg.training.recipe_file import load_recipe
 
     loaded = load_recipe(recipe, settings or [])
     source = data or _data_of(loaded, out, resume)
-    _require_extra()
+    require_extra()
+    processes = from_environment(os.environ)
+    if processes is None:
+        if (devices or 1) * (nodes or 1) > 1:
+            return launch(context.obj, devices or 1, nodes or 1)
+        processes = ALONE
+    check_counts(processes, devices, nodes)
+    return _train(loaded, source, out, resume, processes)
+
+
+def _train(recipe: Recipe, data: str, out: Path, resume: bool, processes: Processes) -> int:
+    """This process's part; the first one speaks."""
+    from fleetseg.training.quiet import quiet_libraries
+
+    with quiet_libraries():
+        from fleetseg.training.collectives import OtherProcessEndedError, joined
+        from fleetseg.training.run import Run
     try:
-        with quiet_libraries():
-            from fleetseg.training.run import Run
-        best = Run(loaded, source, out, resume=resume).execute()
+        with joined(processes):
+            best = Run(recipe, data, out, resume, processes).execute()
     except KeyboardInterrupt:
-        complain(f"stopped; the same command with --resume continues {out} from the last whole epoch")
+        if processes.first:
+            complain(f"stopped; the same command with --resume continues {out} from the last whole epoch")
         return _INTERRUPTED
-    complain(f"done; the weights with the best validation mIoU are {best}")
-    print(best)
+    except OtherProcessEndedError as error:
+        if processes.first:
+            complain(str(error))
+        return error.exit_status
+    if processes.first:
+        _report(out)
+        complain(f"done; the weights with the best validation mIoU are {best}")
+        print(best)
     return 0
+
+
+def _report(out: Path) -> None:
+    """The page about the run; a run whose page cannot be written is a run all the same."""
+    from fleetseg.cli.report import report_on
+    from fleetseg.errors import FleetsegError
+
+    try:
+        report_on(out)
+    except FleetsegError as error:
+        complain(f"the report was not written: {error}")
 
 
 def _data_of(recipe: Recipe, out: Path, resume: bool) -> str:
@@ -83,7 +130,8 @@ def _data_of(recipe: Recipe, out: Path, resume: bool) -> str:
     return source
 
 
-def _require_extra() -> None:
+def require_extra() -> None:
+    """`MissingExtraError` unless everything that training imports is installed."""
     from fleetseg.errors import MissingExtraError
 
     for module in ("torch", "pytorch_lightning", "tensorboard"):

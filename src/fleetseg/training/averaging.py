@@ -25,7 +25,7 @@ class AveragedNetwork(nn.Module):
 
     def __init__(self, network: SegmentationNetwork, decay: float) -> None:
         super().__init__()
-        self.module = copy.deepcopy(network)
+        self.module = copy.deepcopy(network).requires_grad_(False)
         self.decay = decay
         self.register_buffer("n_averaged", torch.tensor(0))
         self._weights: tuple[list[Tensor], list[Tensor]] | None = None

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from fleetseg.training.resume_point import finished_epochs
 
 #: Called with the network, the stage, the epoch (from 1) and its scores; saves weights.
 SaveWeights = Callable[[SegmentationNetwork, str, int, Scores | None], None]
+
+#: Called with the stage, the epoch (from 1) and its scores.
+Watch = Callable[[str, int, Scores], None]
 
 
 class EpochClock(pl.Callback):
@@ -84,12 +87,16 @@ class EpochEnd(pl.Callback):
         save: SaveWeights,
         clock: EpochClock,
         sampler: EpochSampler,
+        classes: Sequence[str],
+        watch: Watch | None = None,
     ) -> None:
         self.resume_point = resume_point
         self.history = history
         self.save = save
         self.clock = clock
         self.sampler = sampler
+        self.classes = classes
+        self.watch = watch
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -104,11 +111,15 @@ class EpochEnd(pl.Callback):
             raise pl_module.diverged("a weight became infinite or no number")
         epoch = trainer.current_epoch + 1
         scores, pl_module.scores = pl_module.scores, None
-        row = self._row(pl_module, epoch, scores)
-        self.history.add(row)
-        log_scalars(trainer, row)
-        self.save(pl_module.best_network, pl_module.stage.name, epoch, scores)
+        if trainer.is_global_zero:
+            row = self._row(pl_module, epoch, scores)
+            self.history.add(row)
+            log_scalars(trainer, row, scores, self.classes)
+            self.save(pl_module.best_network, pl_module.stage.name, epoch, scores)
+        # Every process: they wait for each other, the first one writes.
         trainer.save_checkpoint(self.resume_point)
+        if self.watch is not None and scores is not None and trainer.is_global_zero:
+            self.watch(pl_module.stage.name, epoch, scores)
 
     def _row(self, module: TrainingModule, epoch: int, scores: Scores | None) -> dict[str, Any]:
         return {
@@ -130,9 +141,12 @@ def all_finite(module: torch.nn.Module) -> bool:
     return all(bool(torch.isfinite(value).all()) for value in values)
 
 
-def log_scalars(trainer: pl.Trainer, row: dict[str, Any]) -> None:
-    """The row's numbers as TensorBoard scalars called STAGE/COLUMN, on disk at once."""
-    values = {f"{row['stage']}/{key}": value for key, value in row.items() if isinstance(value, float)}
+def log_scalars(trainer: pl.Trainer, row: dict[str, Any], scores: Scores | None, classes: Sequence[str]) -> None:
+    """The row's numbers as TensorBoard scalars STAGE/COLUMN, each class's IoU in percent as STAGE/iou/CLASS."""
+    stage = row["stage"]
+    values = {f"{stage}/{key}": value for key, value in row.items() if isinstance(value, float)}
+    if scores is not None:
+        values |= {f"{stage}/iou/{name}": 100 * float(iou) for name, iou in zip(classes, scores.iou, strict=True)}
     for logger in trainer.loggers:
         logger.log_metrics(values, step=row["epoch"])
         logger.experiment.flush()  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import torch
 
 from fleetseg.errors import TrainingError
+from fleetseg.training.collectives import noticing_lost_processes
 from fleetseg.training.recipe import StageSection
 
 
@@ -34,7 +35,8 @@ def interruptions() -> Iterator[None]:
 def sentences_for_torch(stage: StageSection) -> Iterator[None]:
     """`TrainingError` for what a user meets as a `RuntimeError` of torch: no memory, a worker killed."""
     try:
-        yield
+        with noticing_lost_processes():
+            yield
     except RuntimeError as error:
         text = str(error)
         if "DataLoader worker" in text:

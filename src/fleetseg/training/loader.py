@@ -20,6 +20,7 @@ from fleetseg.data.base import Dataset
 from fleetseg.data.scenes import render_scene
 from fleetseg.data.transforms import Augmentation
 from fleetseg.errors import DataError, FleetsegError
+from fleetseg.training.processes import ALONE, Processes
 
 #: (epoch, index within the epoch): with the seed, all that a training sample depends on.
 Key = tuple[int, int]
@@ -63,36 +64,51 @@ class TrainingSamples(TorchDataset[Item]):
 
 
 class EpochSampler(Sampler[Key]):
-    """A new permutation each epoch, from the seed and the epoch's number alone: a resumed run sees it too."""
+    """A new permutation each epoch, from the seed and the epoch's number alone: a resumed run sees it too.
 
-    def __init__(self, length: int, seed: tuple[int, ...]) -> None:
+    It is cut into whole batches, and of each batch every process takes its share: the images of a step are the
+    same for any number of processes.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: tuple[int, ...], processes: Processes) -> None:
         self.length = length
+        self.batch_size = batch_size
         self.seed = seed
+        self.processes = processes
         self.epoch = 0
+
+    @property
+    def share(self) -> int:
+        """How many images of a batch are this process's."""
+        return len(range(self.processes.rank, self.batch_size, self.processes.world))
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch, and by `EpochEnd` before the first one of a resumed run."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.length
+        return self.length // self.batch_size * self.share
 
     def __iter__(self) -> Iterator[Key]:
         order = np.random.default_rng((*self.seed, self.epoch)).permutation(self.length)
-        return ((self.epoch, int(index)) for index in order)
+        batches = order[: self.length - self.length % self.batch_size].reshape(-1, self.batch_size)
+        mine = batches[:, self.processes.rank :: self.processes.world]
+        return ((self.epoch, int(index)) for index in mine.flat)
 
 
-def training_loader(samples: TrainingSamples, batch_size: int, workers: int) -> DataLoader[Item]:
+def training_loader(
+    samples: TrainingSamples, batch_size: int, workers: int, processes: Processes = ALONE
+) -> DataLoader[Item]:
     """Batches of (B, 3, H, W) and (B, H, W) uint8; the last, incomplete batch of an epoch is dropped.
 
-    A batch with a broken sample is that sample's `FleetsegError` instead.
+    B is this process's share of the batch. A batch with a broken sample is that sample's `FleetsegError` instead.
     """
+    sampler = EpochSampler(len(samples), min(batch_size, len(samples)), samples.seed, processes)
     return DataLoader(
         samples,
-        batch_size=min(batch_size, len(samples)),
-        sampler=EpochSampler(len(samples), samples.seed),
+        batch_size=sampler.share,
+        sampler=sampler,
         num_workers=workers,
-        drop_last=True,
         collate_fn=collate,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
@@ -112,9 +128,10 @@ def collate(items: Sequence[Item]) -> Any:
     return default_collate(list(items))
 
 
-def validation_loader(dataset: Dataset) -> DataLoader[Any]:
-    """Whole images of whatever sizes, one a batch: (1, 3, H, W) and (1, H, W) uint8."""
-    return DataLoader(WholeImages(dataset), batch_size=None, generator=torch.Generator())
+def validation_loader(dataset: Dataset, processes: Processes = ALONE) -> DataLoader[Any]:
+    """Whole images of whatever sizes, one a batch: (1, 3, H, W) and (1, H, W) uint8; this process's share of them."""
+    mine = range(processes.rank, len(dataset), processes.world)
+    return DataLoader(WholeImages(dataset), batch_size=None, sampler=mine, generator=torch.Generator())
 
 
 class WholeImages(TorchDataset[tuple[Tensor, Tensor]]):

@@ -19,7 +19,9 @@ from fleetseg.metadata import Normalisation
 from fleetseg.metrics import ConfusionMatrix, Scores
 from fleetseg.models.base import SegmentationNetwork
 from fleetseg.training.averaging import AveragedNetwork
+from fleetseg.training.collectives import labelled_weight, total
 from fleetseg.training.precision import Precision
+from fleetseg.training.processes import ALONE, Processes
 from fleetseg.training.recipe import StageSection
 from fleetseg.training.schedules import learning_rate_factor
 
@@ -40,6 +42,7 @@ class TrainingModule(pl.LightningModule):
         steps_per_epoch: int,
         seed: int,
         precision: Precision,
+        processes: Processes = ALONE,
     ) -> None:
         """`class_weights` is (C,); `seed` is the stage's, below 2³²."""
         super().__init__()
@@ -47,6 +50,7 @@ class TrainingModule(pl.LightningModule):
         self.stage = stage
         self.steps_per_epoch = steps_per_epoch
         self.seed = seed
+        self.processes = processes
         self.precision_choice = precision
         self.average = AveragedNetwork(network, stage.ema) if stage.ema else None
         self._constant("class_weights", torch.from_numpy(class_weights))
@@ -85,7 +89,8 @@ class TrainingModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Dropout's random numbers depend on seed and epoch alone, so that a resumed run draws the same."""
-        torch.manual_seed(self.seed * 2**31 + self.current_epoch)
+        # No run has 2**20 epochs, so every process draws numbers of its own.
+        torch.manual_seed(self.seed * 2**31 + self.processes.rank * 2**20 + self.current_epoch)
         self.loss_sum, self.batches, self.images = 0.0, 0, 0
         self.learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
@@ -95,6 +100,8 @@ class TrainingModule(pl.LightningModule):
             raise batch
         images, target = batch
         target = cell_targets(target, self.network.output_stride)
+        if self.processes.world > 1:
+            return self._shared_step(images, target)
         loss: Tensor = self._loss(self.normalise(images), target.long())
         value = float(loss.detach())
         self.images += len(images)
@@ -105,6 +112,29 @@ class TrainingModule(pl.LightningModule):
         self.loss_sum += value
         self.batches += 1
         return loss
+
+    def _shared_step(self, images: Tensor, target: Tensor) -> Tensor:
+        """This process's part of a step of several.
+
+        DDP takes the mean of the gradients of all W processes. Multiplied by W and by its share of the labelled
+        pixels' class weights, each one's mean loss makes that the gradient of the whole batch's mean loss.
+        """
+        weight = labelled_weight(target, self.class_weights)
+        if not bool(weight):
+            # The loss of no pixel is no number; that of one counts nothing with the weight 0.
+            target = target.clone()
+            target[0, 0, 0] = 0
+        loss: Tensor = self._loss(self.normalise(images), target.long())
+        if not bool(torch.isfinite(loss)):
+            raise self.diverged(f"the loss became {float(loss.detach())}")
+        mine = torch.stack((weight, weight * loss.detach(), weight.new_tensor(len(images))))
+        whole_weight, whole_loss, count = total(self.processes, mine).tolist()
+        self.images += int(count)
+        if not whole_weight:
+            return loss * 0.0
+        self.loss_sum += whole_loss / whole_weight
+        self.batches += 1
+        return loss * float(weight * self.processes.world / whole_weight)
 
     def diverged(self, what: str) -> TrainingError:
         """The error for weights that are no numbers any more."""
@@ -132,18 +162,24 @@ class TrainingModule(pl.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
         """Count one batch of whole images into the confusion matrix."""
         images, target = batch
+        self.matrix.add(target.cpu().numpy(), self.predict_masks(images).cpu().numpy())
+
+    def predict_masks(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 → (B, H, W) uint8 class ids, by the network that is validated."""
         network = self.best_network.eval()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision_choice.bf16):
             logits = network(self.normalise(images))
         if network.output_stride > 1:
             size = [side * network.output_stride for side in logits.shape[-2:]]
             logits = F.interpolate(logits.float(), size=size, mode="bilinear")
-        rows, columns = target.shape[-2:]
-        prediction = logits[..., :rows, :columns].argmax(1).to(torch.uint8)
-        self.matrix.add(target.cpu().numpy(), prediction.cpu().numpy())
+        rows, columns = images.shape[-2:]
+        masks: Tensor = logits[..., :rows, :columns].argmax(1).to(torch.uint8)
+        return masks
 
     def on_validation_epoch_end(self) -> None:
-        """Divide once."""
+        """Divide once, over the images of all processes."""
+        counts = torch.from_numpy(self.matrix.counts).to(self.device)
+        self.matrix.counts = total(self.processes, counts).cpu().numpy()
         self.scores = self.matrix.scores()
         if math.isnan(self.scores.miou):
             raise DataError("the split 'val' has no labelled pixel, so the best weights cannot be told")

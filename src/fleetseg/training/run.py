@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 import fleetseg
@@ -18,7 +17,7 @@ from fleetseg.data import open_dataset
 from fleetseg.data.base import Dataset
 from fleetseg.data.class_weights import ClassStatistics, class_statistics, class_weights
 from fleetseg.data.transforms import Augmentation
-from fleetseg.errors import DataError, RecipeError
+from fleetseg.errors import DataError, RecipeError, UsageError
 from fleetseg.labels import CAMVID_11
 from fleetseg.metadata import ModelMetadata
 from fleetseg.metrics import Scores
@@ -26,37 +25,51 @@ from fleetseg.models import build_encoder, build_network, network_entry
 from fleetseg.models.base import SegmentationNetwork
 from fleetseg.models.checkpoint import load_checkpoint, save_checkpoint, spec_of
 from fleetseg.training.allocator import keep_freed_memory
-from fleetseg.training.epoch_end import EpochClock, EpochEnd, ValidationTurns
+from fleetseg.training.collectives import SharedStatistics, broadcast, wait_for_all
+from fleetseg.training.epoch_end import EpochClock, EpochEnd, ValidationTurns, Watch
 from fleetseg.training.failures import interruptions, sentences_for_torch
+from fleetseg.training.fixed_images import FixedImages
 from fleetseg.training.history import History
 from fleetseg.training.loader import EpochSampler, Item, TrainingSamples, training_loader, validation_loader
 from fleetseg.training.module import TrainingModule
 from fleetseg.training.precision import choose_precision
+from fleetseg.training.processes import ALONE, Processes
 from fleetseg.training.progress import LiveProgress, track
 from fleetseg.training.quiet import quiet_libraries
 from fleetseg.training.recipe import Recipe, StageSection
-from fleetseg.training.resume_point import ResumePointIO
 from fleetseg.training.run_folder import DataRecord, RunFolder
 from fleetseg.training.samples import CachedSamples, cached_if_it_fits
+from fleetseg.training.trainer import make_trainer
 
 
 class Run:
     """One training run in one folder."""
 
-    def __init__(self, recipe: Recipe, data: str, out: Path, resume: bool = False) -> None:
+    def __init__(
+        self, recipe: Recipe, data: str, out: Path, resume: bool = False, processes: Processes = ALONE
+    ) -> None:
         """Check everything that can be checked, then make or reopen the folder.
 
+        Of several processes, which must have `joined`, the first alone writes.
         Raises the errors of `open_dataset`, `check_data` and `RunFolder.open`, which alone writes.
         """
         self.recipe = recipe
+        self.processes = processes
+        if not processes.first:
+            wait_for_all(processes)  # what is wrong, the first one says
         self.train_set = open_dataset(data, "train")
         self.val_set = open_dataset(data, "val")
         check_data(recipe, self.train_set, data)
         self.folder = RunFolder(out)
-        self.folder.open(recipe, DataRecord.of(data, self.train_set, self.val_set), resume)
+        if processes.first:
+            check_shares(recipe, data, len(self.train_set), len(self.val_set), processes.world)
+            self.folder.open(recipe, DataRecord.of(data, self.train_set, self.val_set), resume)
+            wait_for_all(processes)
         self.history = History(self.folder.history)
         self.best_miou = self._best_so_far()
         self._statistics: ClassStatistics | None = None
+        #: Called in the first process after each epoch that was validated, when all of it is saved; may raise.
+        self.watch: Watch | None = None
 
     def _best_so_far(self) -> float:
         if not self.folder.best.exists():
@@ -80,11 +93,14 @@ class Run:
         return self.folder.best
 
     def _cache_samples(self) -> None:
-        if self.recipe.data.cache:
-            self.train_set = cached_if_it_fits(self.train_set)
-            self.val_set = cached_if_it_fits(self.val_set)
+        if not self.recipe.data.cache:
+            return
+        share = 0.5 / self.processes.local_world
+        self.train_set = cached_if_it_fits(self.train_set, share)
         if isinstance(self.train_set, CachedSamples):
             self.train_set.fill(track)
+        # After the training images have taken their memory.
+        self.val_set = cached_if_it_fits(self.val_set, share)
 
     def _run_stage(self, index: int, stage: StageSection, previous: SegmentationNetwork | None) -> SegmentationNetwork:
         seed = self.recipe.seed * 1000 + index
@@ -100,29 +116,36 @@ class Run:
             steps_per_epoch=len(loader),
             seed=seed,
             precision=choose_precision(self.recipe),
+            processes=self.processes,
         )
         self._fit(stage, module, loader)
         final = module.best_network
-        metadata = self._metadata(final, stage.name, stage.epochs, None)
-        save_checkpoint(self.folder.finished(stage), final, metadata)
+        if self.processes.first:
+            metadata = self._metadata(final, stage.name, stage.epochs, None)
+            save_checkpoint(self.folder.finished(stage), final, metadata)
         return final
 
     def _fit(self, stage: StageSection, module: TrainingModule, loader: DataLoader[Item]) -> None:
         assert isinstance(loader.sampler, EpochSampler)
         resume_point = self.folder.resume_point(stage)
-        clock = EpochClock()
-        callbacks = [
-            clock,
-            ValidationTurns(stage.validate_every, stage.epochs),
-            LiveProgress(stage.name, stage.epochs, clock),
-            EpochEnd(resume_point, self.history, self._save, clock, loader.sampler),
-        ]
-        trainer = self._trainer(stage, callbacks)
+        trainer = make_trainer(stage, self.folder.root, self._callbacks(stage, loader.sampler), self.processes)
         start = str(resume_point) if resume_point.exists() else None
         with interruptions(), sentences_for_torch(stage):
-            trainer.fit(module, loader, validation_loader(self.val_set), ckpt_path=start)
+            trainer.fit(module, loader, validation_loader(self.val_set, self.processes), ckpt_path=start)
         if trainer.interrupted:
             raise KeyboardInterrupt
+
+    def _callbacks(self, stage: StageSection, sampler: EpochSampler) -> list[pl.Callback]:
+        clock = EpochClock()
+        names = self.val_set.labels.names
+        resume_point = self.folder.resume_point(stage)
+        callbacks: list[pl.Callback] = [clock, ValidationTurns(stage.validate_every, stage.epochs)]
+        if self.processes.world > 1:
+            callbacks.append(SharedStatistics(self.processes))
+        if self.processes.first:
+            # The pictures come before the clock, which counts them as validation.
+            callbacks = [FixedImages(self.val_set), *callbacks, LiveProgress(stage.name, stage.epochs, clock)]
+        return [*callbacks, EpochEnd(resume_point, self.history, self._save, clock, sampler, names, self.watch)]
 
     def _build(self, stage: StageSection, previous: SegmentationNetwork | None) -> SegmentationNetwork:
         section = self.recipe.network
@@ -141,29 +164,15 @@ class Run:
         section = stage.augmentation
         augmentation = Augmentation(section.crop, section.scale, section.flip, section.colour)
         samples = TrainingSamples(self.train_set, augmentation, seed, scenes_of(stage, self.recipe))
-        return training_loader(samples, stage.batch_size, self.recipe.data.workers)
+        return training_loader(samples, stage.batch_size, self.recipe.data.workers, self.processes)
 
     def _class_weights(self, stage: StageSection) -> np.ndarray[Any, np.dtype[np.float32]]:
         if stage.loss.class_weights == "none":
             return np.ones(self.train_set.labels.num_classes, np.float32)
         if self._statistics is None:
-            self._statistics = class_statistics(self.train_set)
+            mine = class_statistics(self.train_set) if self.processes.first else None
+            self._statistics = broadcast(self.processes, mine)
         return class_weights(self._statistics, stage.loss.class_weights, stage.loss.c)
-
-    def _trainer(self, stage: StageSection, callbacks: list[pl.Callback]) -> pl.Trainer:
-        return pl.Trainer(
-            max_epochs=stage.epochs,
-            callbacks=callbacks,
-            plugins=[ResumePointIO()],
-            logger=TensorBoardLogger(self.folder.root, name="tensorboard", version=""),
-            default_root_dir=str(self.folder.root),
-            num_sanity_val_steps=0,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            devices=1,
-            accelerator="auto",
-        )
 
     def _save(self, network: SegmentationNetwork, stage: str, epoch: int, scores: Scores | None) -> None:
         metadata = self._metadata(network, stage, epoch, scores)
@@ -212,6 +221,19 @@ def check_data(recipe: Recipe, train_set: Dataset, data: str) -> None:
             f"data.scenes is {recipe.data.scenes}, but the built-in scenes have CamVid's 11 classes and "
             f"{data} has {labels.num_classes} others; set data.scenes=0"
         )
+
+
+def check_shares(recipe: Recipe, data: str, train_images: int, val_images: int, processes: int) -> None:
+    """`UsageError` unless every process gets an image of each batch and of the validation split."""
+    for stage in recipe.stages:
+        batch = min(stage.batch_size, train_images + scenes_of(stage, recipe))
+        if batch < processes:
+            raise UsageError(
+                f"a batch of stage {stage.name} has {batch} images, fewer than the {processes} processes that would "
+                f"share it; use fewer --devices or a larger stages.{stage.name}.batch_size"
+            )
+    if val_images < processes:
+        raise UsageError(f"{data}: 'val' has {val_images} images for {processes} processes; use fewer --devices")
 
 
 def scenes_of(stage: StageSection, recipe: Recipe) -> int:

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable
 from fleetseg.available_memory import available_memory
 from fleetseg.data.base import Dataset, Sample
 
+#: How many samples are looked at to tell whether all fit into memory.
+PROBES = 8
+
 #: Wraps an iterable of sample numbers with a progress display.
 Track = Callable[[range, str], Iterable[int]]
 
@@ -42,9 +45,11 @@ class CachedSamples:
 def cached_if_it_fits(dataset: Dataset, share: float = 0.5) -> Dataset:
     """`dataset` with a cache, unless the cache would take more than `share` of the free memory.
 
-    The size is estimated from the first sample, so `DataError` if that one is broken.
+    The size is estimated from `PROBES` samples spread over the set, as images may differ in size: `DataError` if one
+    of them is broken.
     """
     cached = CachedSamples(dataset)
-    first = cached[0]
-    needed = len(cached) * (first.image.nbytes + first.mask.nbytes)
-    return cached if needed <= share * available_memory() else dataset
+    count = min(PROBES, len(cached))
+    probes = [cached[number * len(cached) // count] for number in range(count)]
+    mean = sum(probe.image.nbytes + probe.mask.nbytes for probe in probes) / count
+    return cached if mean * len(cached) <= share * available_memory() else dataset

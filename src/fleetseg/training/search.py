@@ -1,0 +1,169 @@
+"""A search over a recipe's keys: Optuna proposes, `Run` trains, validation mIoU judges.
+
+The folder of a search holds ``search.json`` (what is searched), ``study.journal`` (Optuna's storage, which only
+ever grows, so that a kill loses nothing), a run's folder ``trial-0000`` and so on a trial, and ``best.yaml``.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from fleetseg.atomic import write_text
+from fleetseg.errors import TrainingError, UsageError
+from fleetseg.metrics import Scores
+from fleetseg.training.recipe import Recipe
+from fleetseg.training.recipe_file import load_recipe
+from fleetseg.training.run import Run
+from fleetseg.training.search_space import SearchKey
+
+#: Trials before the sampler learns from earlier ones and before any is pruned.
+STARTUP_TRIALS = 5
+
+#: Called with a sentence about a trial.
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What is searched; a search goes on only with the same plan."""
+
+    recipe: str
+    settings: tuple[str, ...]
+    data: str
+    keys: tuple[SearchKey, ...]
+    seed: int
+
+
+class Search:
+    """One search in one folder."""
+
+    def __init__(self, plan: SearchPlan, out: Path, resume: bool, say: Say) -> None:
+        """Make or reopen the folder; `UsageError` if it holds another search or, without `resume`, any."""
+        self.plan = plan
+        self.out = out
+        self.say = say
+        self._open(resume)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        storage = JournalStorage(JournalFileBackend(str(out / "study.journal")))
+        self.study = optuna.create_study(
+            storage=storage,
+            study_name="fleetseg",
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
+        )
+
+    def _open(self, resume: bool) -> None:
+        path = self.out / "search.json"
+        text = json.dumps(asdict(self.plan), indent=2) + "\n"
+        if not path.exists():
+            write_text(path, text)
+        elif not resume:
+            raise UsageError(f"{self.out}: holds a search already; add --resume or choose another --out")
+        elif path.read_text(encoding="utf-8") != text:
+            raise UsageError(f"{path}: the search was started with another recipe, data, seed or keys; give the same")
+
+    def run(self, trials: int) -> list[FrozenTrial]:
+        """Train until `trials` trials are through, those of earlier calls included; returns all of them.
+
+        A trial that an interruption left half-way goes on first, from its last whole epoch.
+        """
+        for left in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self._one(Trial(self.study, left._trial_id))
+        while len(self._ended()) < trials:
+            self._one(self._ask())
+        return self._ended()
+
+    def _ended(self) -> list[FrozenTrial]:
+        return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+    def _ask(self) -> Trial:
+        """A new trial; its values depend on seed and earlier results alone, not on interruptions."""
+        number = len(self.study.get_trials(deepcopy=False))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self.study.sampler = optuna.samplers.TPESampler(
+                seed=self.plan.seed * 100_003 + number, n_startup_trials=STARTUP_TRIALS, multivariate=True
+            )
+        trial = self.study.ask()
+        for key in self.plan.keys:
+            suggest(trial, key)
+        return trial
+
+    def _one(self, trial: Trial) -> None:
+        settings = [f"{key.key}={key.setting(suggest(trial, key))}" for key in self.plan.keys]
+        recipe = load_recipe(self.plan.recipe, [*self.plan.settings, *settings])
+        self.say(f"trial {trial.number}: {', '.join(settings)}")
+        run = Run(recipe, self.plan.data, self.folder(trial.number), resume=True)
+        run.watch = _Watch(trial, recipe)
+        try:
+            run.execute()
+        except optuna.TrialPruned:
+            self.study.tell(trial, state=TrialState.PRUNED)
+            self.say(f"trial {trial.number}: pruned, below the median of earlier trials at that epoch")
+        except TrainingError as error:
+            trial.set_user_attr("error", str(error))
+            self.study.tell(trial, state=TrialState.FAIL)
+            self.say(f"trial {trial.number}: failed: {error}")
+        else:
+            self.study.tell(trial, 100 * run.best_miou)
+            self.say(f"trial {trial.number}: mIoU {100 * run.best_miou:.2f}, best {self.study.best_value:.2f}")
+            if self.study.best_trial.number == trial.number:
+                write_text(self.out / "best.yaml", recipe.to_yaml())
+
+    def folder(self, number: int) -> Path:
+        """A trial's run."""
+        return self.out / f"trial-{number:04d}"
+
+
+class _Watch:
+    """Tells Optuna each validation's mIoU and stops a trial that it gives up."""
+
+    def __init__(self, trial: Trial, recipe: Recipe) -> None:
+        self.trial = trial
+        starts = [sum(stage.epochs for stage in recipe.stages[:number]) for number in range(len(recipe.stages))]
+        self.before = {stage.name: start for stage, start in zip(recipe.stages, starts, strict=True)}
+
+    def __call__(self, stage: str, epoch: int, scores: Scores) -> None:
+        """`optuna.TrialPruned` if the trial is worse than the median of earlier ones was at this epoch."""
+        step = self.before[stage] + epoch
+        if step not in self.trial.study.get_trials(deepcopy=False)[self.trial.number].intermediate_values:
+            self.trial.report(100 * scores.miou, step)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned
+
+
+def suggest(trial: Trial, key: SearchKey) -> Any:
+    """This trial's value for `key`; asked again, the same."""
+    if key.choices:
+        return trial.suggest_categorical(key.key, key.choices)
+    if key.whole:
+        return trial.suggest_int(key.key, round(key.low), round(key.high), log=key.logarithmic)
+    return trial.suggest_float(key.key, key.low, key.high, log=key.logarithmic)
+
+
+def trial_figures(trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
+    """For a table and for JSON, best first; miou is in percent, None for a trial that was not finished."""
+    ordered = sorted(trials, key=lambda trial: (-(trial.value if trial.value is not None else -1.0), trial.number))
+    return [
+        {
+            "trial": trial.number,
+            "state": {"COMPLETE": "finished", "FAIL": "failed"}.get(trial.state.name, trial.state.name.lower()),
+            "miou": trial.value,
+            "last_miou": trial.intermediate_values[max(trial.intermediate_values)]
+            if trial.intermediate_values
+            else None,
+            "values": dict(trial.params),
+        }
+        for trial in ordered
+    ]

@@ -1,0 +1,174 @@
+"""Searching keys: what is proposed, pruned, resumed and kept. Trainings are played by scripts, but for one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import yaml
+
+from fleetseg.cli import main
+from fleetseg.errors import RecipeError, TrainingError, UsageError
+from fleetseg.metrics import Scores
+from fleetseg.training import search
+from fleetseg.training.recipe import Recipe
+from fleetseg.training.search import Search, SearchPlan, trial_figures
+from fleetseg.training.search_space import SearchKey, parse_key, read_keys
+
+RATE = "stages.network.optimiser.learning_rate"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("a.b=1e-4:1e-2:log", SearchKey("a.b", (), 1e-4, 1e-2, logarithmic=True)),
+        ("a=2:8", SearchKey("a", (), 2, 8, whole=True)),
+        ("a=0.5:8", SearchKey("a", (), 0.5, 8)),
+        ("a=relu, prelu", SearchKey("a", ("relu", "prelu"))),
+    ],
+)
+def test_keys_are_read(text: str, key: SearchKey) -> None:
+    assert parse_key(text) == key
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a", "write KEY=LOW:HIGH"),
+        ("a=5", "at least two different choices"),
+        ("a=x:y", "'x:y' is no range of numbers"),
+        ("a=3:2", "LOW must be below HIGH"),
+        ("a=0:2:log", "above 0"),
+        ("a=1:2:3", "is no range"),
+    ],
+)
+def test_what_is_no_key_is_said(text: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        parse_key(text)
+
+
+def test_keys_are_checked_against_the_recipe() -> None:
+    with pytest.raises(RecipeError, match=r"unknown key 'stages.0.optimiser.rate'"):
+        read_keys("smoke", [], ["stages.encoder.optimiser.rate=1:2"])
+    with pytest.raises(RecipeError, match="learning_rate"):
+        read_keys("smoke", [], [f"{RATE}=-1.0:2"])
+    with pytest.raises(UsageError, match="nothing to search"):
+        read_keys("smoke", [], [])
+    with pytest.raises(UsageError, match="given twice"):
+        read_keys("smoke", [], [f"{RATE}=1e-4:1e-2", f"{RATE}=1e-4:1e-3"])
+
+
+def scores(miou: float) -> Scores:
+    nothing = np.zeros(2)
+    return Scores(nothing, nothing, miou, 0.5, 0.5, np.zeros((3, 3), np.int64))
+
+
+class PlayedRun:
+    """Stands for `Run`: four validations, the better the nearer the rate is to 1e-3; what happened is kept."""
+
+    log: ClassVar[list[tuple[float, int]]] = []
+    stop_at: ClassVar[tuple[int, BaseException] | None] = None
+
+    def __init__(self, recipe: Recipe, data: str, out: Path, resume: bool) -> None:
+        assert resume
+        out.mkdir(parents=True, exist_ok=True)
+        self.rate = recipe.stages[-1].optimiser.learning_rate
+        self.watch: Callable[[str, int, Scores], None] = lambda *_: None
+        self.best_miou = -1.0
+
+    def execute(self) -> None:
+        for epoch in range(1, 5):
+            self.log.append((self.rate, epoch))
+            if PlayedRun.stop_at is not None and len(self.log) == PlayedRun.stop_at[0]:
+                error = PlayedRun.stop_at[1]
+                PlayedRun.stop_at = None
+                raise error
+            self.best_miou = 0.1 * epoch / (1 + abs(np.log10(self.rate / 1e-3)))
+            self.watch("network", epoch, scores(self.best_miou))
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> type[PlayedRun]:
+    monkeypatch.setattr(search, "Run", PlayedRun)
+    monkeypatch.setattr(search, "STARTUP_TRIALS", 3)
+    PlayedRun.log, PlayedRun.stop_at = [], None
+    return PlayedRun
+
+
+@pytest.fixture
+def plan(make_recipe: Any, tmp_path: Path) -> SearchPlan:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(make_recipe().to_yaml())
+    return SearchPlan(str(path), (), "data", (parse_key(f"{RATE}=1e-5:1e-1:log"),), seed=1)
+
+
+def quiet(_sentence: str) -> None:
+    return
+
+
+def test_a_search_prunes_and_keeps_the_best_recipe(played: type[PlayedRun], plan: SearchPlan, tmp_path: Path) -> None:
+    trials = Search(plan, tmp_path / "out", False, quiet).run(10)
+    figures = trial_figures(trials)
+    assert len(figures) == 10
+    finished = [one for one in figures if one["state"] == "finished"]
+    pruned = [one for one in figures if one["state"] == "pruned"]
+    assert finished and pruned and len(finished) + len(pruned) == 10
+    assert [one["miou"] for one in finished] == sorted((one["miou"] for one in finished), reverse=True)
+    assert figures[0] is finished[0] and all(one["miou"] is None for one in pruned)
+    assert len(played.log) < 40  # pruned trials were not trained to their end
+    best = yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())
+    found = best["stages"][0]["optimiser"]["learning_rate"]
+    assert found == pytest.approx(figures[0]["values"][RATE], rel=1e-5)
+
+
+@pytest.mark.parametrize("stop", [2, 9, 14])
+def test_an_interrupted_search_ends_as_one_that_was_not(
+    played: type[PlayedRun], plan: SearchPlan, tmp_path: Path, stop: int
+) -> None:
+    straight = trial_figures(Search(plan, tmp_path / "straight", False, quiet).run(6))
+    played.log, played.stop_at = [], (stop, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        Search(plan, tmp_path / "stopped", False, quiet).run(6)
+    assert trial_figures(Search(plan, tmp_path / "stopped", True, quiet).run(6)) == straight
+
+
+def test_a_training_that_diverges_is_one_failed_trial(
+    played: type[PlayedRun], plan: SearchPlan, tmp_path: Path
+) -> None:
+    played.stop_at = (2, TrainingError("the loss became nan"))
+    said: list[str] = []
+    figures = trial_figures(Search(plan, tmp_path / "out", False, said.append).run(3))
+    assert sorted(one["state"] for one in figures) == ["failed", "finished", "finished"]
+    assert "trial 0: failed: the loss became nan" in said
+
+
+def test_a_folder_that_holds_a_search(played: type[PlayedRun], plan: SearchPlan, tmp_path: Path) -> None:
+    Search(plan, tmp_path / "out", False, quiet).run(1)
+    with pytest.raises(UsageError, match="holds a search already; add --resume"):
+        Search(plan, tmp_path / "out", False, quiet)
+    other = SearchPlan(plan.recipe, plan.settings, plan.data, plan.keys, seed=2)
+    with pytest.raises(UsageError, match="was started with another recipe, data, seed or keys"):
+        Search(other, tmp_path / "out", True, quiet)
+
+
+def test_a_real_search_of_two_trials(
+    make_recipe: Any, make_stage: Any, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(make_recipe(stages=[make_stage("network", epochs=1, validate_every=1)]).to_yaml())
+    words = ["tune", str(recipe), "--data", str(tiny_data), "--out", str(tmp_path / "out"), "--trials", "2"]
+    words += ["--key", f"{RATE}=1e-4:1e-2:log", "--key", "network.options.decoder_activation=relu,prelu"]
+    assert main([*words, "--json", "-"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert len(figures) == 2 and all(0 < one["miou"] <= 100 for one in figures)
+    for one in figures:
+        recipe_of_trial = (tmp_path / "out" / f"trial-{one['trial']:04d}" / "recipe.yaml").read_text()
+        assert one["values"]["network.options.decoder_activation"] in recipe_of_trial
+    assert main(words) == 2
+    assert "add --resume" in capsys.readouterr().err
+    assert main([*words, "--resume"]) == 0  # two trials are through: nothing is trained
+    assert "finished" in capsys.readouterr().out
