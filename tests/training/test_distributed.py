@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import itertools
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from safetensors.torch import load_file
 from fleetseg.cli import main
 from fleetseg.errors import UsageError
 from fleetseg.training.loader import EpochSampler
-from fleetseg.training.processes import Processes, check_counts, from_environment
+from fleetseg.training.processes import Processes, check_counts, from_environment, launch
 from fleetseg.training.recipe import Recipe
 
 MakeRecipe = Callable[..., Recipe]
@@ -35,6 +37,7 @@ from fleetseg.training.precision import Precision
 from fleetseg.training.processes import from_environment
 from fleetseg.training.recipe import StageSection
 import os
+import signal
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from test_distributed import batch_of_four, small_network, CLASS_WEIGHTS, LABELLED
@@ -213,3 +216,45 @@ def test_a_broken_image_ends_both_processes(recipe_file: str, tiny_data: Path, t
     done = fleetseg(recipe_file, "--data", str(data), "--out", str(tmp_path / "run"), "--devices", "2")
     assert done.returncode == 1
     assert "val/1.png" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({}, "--nodes 2: set MASTER_ADDR, MASTER_PORT, NODE_RANK"),
+        (
+            {"MASTER_ADDR": "a", "MASTER_PORT": "1", "NODE_RANK": "2"},
+            "NODE_RANK is 2; with --nodes 2 it is from 0 to 1",
+        ),
+        ({"MASTER_ADDR": "a", "MASTER_PORT": "x", "NODE_RANK": "0"}, "must be numbers"),
+    ],
+)
+def test_several_machines_need_a_meeting_point(
+    variables: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=sentence):
+        launch(["train"], 1, nodes=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_starter_stops_all(
+    number: signal.Signals, recipe_file: str, tiny_data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    words = [recipe_file, "--data", str(tiny_data), "--out", str(out), "--devices", "2"]
+    command = [sys.executable, "-m", "fleetseg", "train", *words, "--set", "stages.network.epochs=5000"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    while not (out / "history.csv").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=200)
+    assert process.returncode != 0
+    assert said.count("fleetseg: stopped; the same command with --resume") == 1, said
+    assert "Traceback" not in said

@@ -13,8 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fleetseg.errors import UsageError
@@ -92,12 +91,11 @@ def launch(words: Sequence[str], devices: int, nodes: int = 1) -> int:
     }
     common.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
     command = [sys.executable, "-m", "fleetseg", *words]
-    started: list[subprocess.Popen[bytes]] = []
-    with _signals_passed_on(started):
+    with _Group() as group:
         for local in range(devices):
             place = {"RANK": str(node * devices + local), "LOCAL_RANK": str(local)}
-            started.append(subprocess.Popen(command, env={**common, **place}))
-        return _wait(started)
+            group.start(command, {**common, **place})
+        return group.wait()
 
 
 def _meeting_point(nodes: int) -> tuple[int, str, int]:
@@ -121,50 +119,55 @@ def _meeting_point(nodes: int) -> tuple[int, str, int]:
     return node, os.environ["MASTER_ADDR"], port
 
 
-@contextmanager
-def _signals_passed_on(started: list[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """A terminal sends Ctrl-C to all processes itself; SIGTERM, which only this one gets, goes on to the others."""
+class _Group:
+    """Processes that end together."""
 
-    def terminate(_number: int, _frame: object) -> None:
-        for process in started:
+    def __init__(self) -> None:
+        self.started: list[subprocess.Popen[bytes]] = []
+        self.interrupted = False
+
+    def __enter__(self) -> _Group:
+        self.handlers = signal.signal(signal.SIGINT, self._interrupt), signal.signal(signal.SIGTERM, self._terminate)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self.handlers[0])
+        signal.signal(signal.SIGTERM, self.handlers[1])
+
+    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """One more."""
+        self.started.append(subprocess.Popen(command, env=environment))
+
+    def wait(self) -> int:
+        """Until all have ended: the status of the one that failed first, else 0."""
+        status = 0
+        while any(process.poll() is None for process in self.started):
+            status = next((process.returncode for process in self.started if process.returncode), 0)
+            if status or self.interrupted:
+                self._end()
+            time.sleep(0.05)
+        status = status or next((process.returncode for process in self.started if process.returncode), 0)
+        for number, process in enumerate(self.started):
+            if process.returncode < 0:
+                print(f"fleetseg: process {number} was ended by signal {-process.returncode}", file=sys.stderr)
+        return status if status >= 0 else 1
+
+    def _end(self) -> None:
+        """By themselves, else by SIGTERM, else (a process that waits inside NCCL) by SIGKILL."""
+        for force in (None, signal.SIGTERM, signal.SIGKILL):
+            for process in self.started if force else []:
+                process.send_signal(force or 0)
+            deadline = time.monotonic() + PATIENCE
+            while any(process.poll() is None for process in self.started) and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+    def _interrupt(self, _number: int, _frame: object) -> None:
+        """A terminal sends Ctrl-C to the others itself; where it does not, `_end` follows."""
+        self.interrupted = True
+
+    def _terminate(self, _number: int, _frame: object) -> None:
+        for process in self.started:
             process.terminate()
-
-    old = signal.signal(signal.SIGTERM, terminate), signal.signal(signal.SIGINT, lambda _number, _frame: None)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old[0])
-        signal.signal(signal.SIGINT, old[1])
-
-
-def _wait(started: Sequence[subprocess.Popen[bytes]]) -> int:
-    """The first process's exit status, or the status of the one that failed first."""
-    failed: int | None = None
-    deadline = float("inf")
-    while any(process.poll() is None for process in started):
-        if failed is None:
-            failed = next((process.returncode for process in started if process.returncode), None)
-            deadline = time.monotonic() + PATIENCE if failed is not None else deadline
-        elif time.monotonic() > deadline:
-            _end(started)
-        time.sleep(0.05)
-    if failed is None:
-        failed = next((process.returncode for process in started if process.returncode), 0)
-    for number, process in enumerate(started):
-        if process.returncode < 0:
-            print(f"fleetseg: process {number} was ended by signal {-process.returncode}", file=sys.stderr)
-    return failed if failed >= 0 else 1
-
-
-def _end(started: Sequence[subprocess.Popen[bytes]]) -> None:
-    """SIGTERM, and SIGKILL for what does not heed it (a process that waits inside NCCL)."""
-    for process in started:
-        process.terminate()
-    deadline = time.monotonic() + PATIENCE
-    while any(process.poll() is None for process in started) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for process in started:
-        process.kill()
 
 
 def end_with_the_starter() -> None:

@@ -79,26 +79,23 @@ class Search:
         A trial that an interruption left half-way goes on first, from its last whole epoch.
         """
         for left in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self._prepare(left.number)
             self._one(Trial(self.study, left._trial_id))
         while len(self._ended()) < trials:
-            self._one(self._ask())
+            self._prepare(len(self.study.get_trials(deepcopy=False)))
+            self._one(self.study.ask())
         return self._ended()
 
     def _ended(self) -> list[FrozenTrial]:
         return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished()]
 
-    def _ask(self) -> Trial:
-        """A new trial; its values depend on seed and earlier results alone, not on interruptions."""
-        number = len(self.study.get_trials(deepcopy=False))
+    def _prepare(self, number: int) -> None:
+        """A sampler for this trial alone: its values depend on seed and earlier results, not on interruptions."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self.study.sampler = optuna.samplers.TPESampler(
                 seed=self.plan.seed * 100_003 + number, n_startup_trials=STARTUP_TRIALS, multivariate=True
             )
-        trial = self.study.ask()
-        for key in self.plan.keys:
-            suggest(trial, key)
-        return trial
 
     def _one(self, trial: Trial) -> None:
         settings = [f"{key.key}={key.setting(suggest(trial, key))}" for key in self.plan.keys]
