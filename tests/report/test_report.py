@@ -120,7 +120,7 @@ def test_the_page_says_what_the_files_say_and_loads_nothing(run: Path, data: Pat
 def test_prelu_slopes_by_depth(random_network: Callable[..., Any]) -> None:
     network = random_network("enet", 3)
     slopes = slopes_by_depth(network)
-    weight = network.encoder.stage1[0].act.weight
+    weight = network.encoder.stage1[0].act.weight.detach()
     found = next(one for one in slopes if one.name == "encoder.stage1.0.act")
     assert (found.lowest, found.highest) == (float(weight.min()), float(weight.max()))
     assert found.mean == pytest.approx(float(weight.mean()))

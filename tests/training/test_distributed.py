@@ -224,7 +224,7 @@ def test_a_broken_image_ends_both_processes(recipe_file: str, tiny_data: Path, t
         ({}, "--nodes 2: set MASTER_ADDR, MASTER_PORT, NODE_RANK"),
         (
             {"MASTER_ADDR": "a", "MASTER_PORT": "1", "NODE_RANK": "2"},
-            "NODE_RANK is 2; with --nodes 2 it is from 0 to 1",
+            "NODE_RANK is 2; with --nodes 2",
         ),
         ({"MASTER_ADDR": "a", "MASTER_PORT": "x", "NODE_RANK": "0"}, "must be numbers"),
     ],

@@ -151,12 +151,13 @@ def suggest(trial: Trial, key: SearchKey) -> Any:
 
 def trial_figures(trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
     """For a table and for JSON, best first; miou is in percent, None for a trial that was not finished."""
-    ordered = sorted(trials, key=lambda trial: (-(trial.value if trial.value is not None else -1.0), trial.number))
+    # Optuna gives a pruned trial the value it was pruned at; it stands behind those that came to their end.
+    ordered = sorted(trials, key=lambda one: (one.state != TrialState.COMPLETE, -(one.value or 0.0), one.number))
     return [
         {
             "trial": trial.number,
             "state": {"COMPLETE": "finished", "FAIL": "failed"}.get(trial.state.name, trial.state.name.lower()),
-            "miou": trial.value,
+            "miou": trial.value if trial.state == TrialState.COMPLETE else None,
             "last_miou": trial.intermediate_values[max(trial.intermediate_values)]
             if trial.intermediate_values
             else None,
