@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from PIL import Image
 
 from fleetseg import image as module
-from fleetseg.errors import ImageError, OutputError, UsageError
+from fleetseg.errors import ImageError, ImageTooLargeError, OutputError, UsageError
 from fleetseg.image import (
+    decode_image,
     max_pixels,
     read_image,
     resize_image,
@@ -312,3 +313,21 @@ def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         write_png(tmp_path / "a.png", smooth())
     assert (tmp_path / "a.png").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_bytes_are_decoded_like_files(tmp_path: Path) -> None:
+    Image.fromarray(smooth()).save(tmp_path / "a.jpg", progressive=True)
+    np.testing.assert_array_equal(decode_image((tmp_path / "a.jpg").read_bytes()), read_image(tmp_path / "a.jpg"))
+
+
+def test_a_limit_is_checked_before_decoding(tmp_path: Path) -> None:
+    Image.fromarray(smooth()).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    assert decode_image(content, most_pixels=864).shape == (24, 36, 3)
+    with pytest.raises(ImageTooLargeError, match="upload: 36×24 is 864 pixels, but the limit is 863"):
+        decode_image(content, "upload", 863)
+
+
+def test_thousands_of_jpeg_scans_are_refused_undecoded() -> None:
+    with pytest.raises(ImageError, match="has more than 100 JPEG scans"):
+        decode_image(b"\xff\xd8" + 101 * b"\xff\xda\x00\x02")

@@ -16,7 +16,7 @@ from fleetseg.image import check_size
 from fleetseg.metadata import ModelMetadata, NetworkSpec, metadata_for
 from fleetseg.runtime.loading import checkpoint_path, packaged_checkpoint, packaged_models
 from fleetseg.runtime.model import Model
-from fleetseg.runtime.native_engine import read_library
+from fleetseg.runtime.native_engine import is_library, read_library
 from fleetseg.runtime.torch_engine import TorchEngine
 
 if TYPE_CHECKING:
@@ -174,3 +174,25 @@ def _numbered_classes(module: nn.Module, size: tuple[int, int]) -> ModelMetadata
     name = type(module).__name__.lower()
     spec = NetworkSpec(name=name, num_classes=classes, output_stride=8 if strides[0] == 8 else 1)
     return metadata_for(spec, name, [f"class {index}" for index in range(classes)])
+
+
+def is_compilable(name: str) -> bool:
+    """Whether a name or path means weights that can be compiled: not an ONNX file or a compiled network."""
+    if name in packaged_models():
+        return packaged_checkpoint(name).is_file()
+    return not is_library(Path(name)) and checkpoint_path(name).suffix.lower() in (".safetensors", ".pth", ".pt")
+
+
+def fastest_precision() -> str:
+    """The one of `PRECISIONS` that this machine's processor runs fastest."""
+    from fleetseg.compiler.processor import extensions
+    from fleetseg.compiler.target import target_named
+
+    return "bf16" if target_named("host", extensions(), "bf16").dots else "fp32"
+
+
+def library_cache() -> Path:
+    """The folder in which built libraries are kept for this user."""
+    from fleetseg.compiler.build import cache_folder
+
+    return cache_folder()

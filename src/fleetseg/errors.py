@@ -7,12 +7,14 @@
     │   └── MissingExtraError      an optional dependency is not installed
     ├── DataError              a data set's files are missing, broken or inconsistent
     │   └── ImageError             one image cannot be read or is impossible
+    │       └── ImageTooLargeError     it has more pixels than memory or a limit allows
     ├── CheckpointError        a file of weights is broken or belongs to another network
     ├── TrainingError          a training run cannot start or go on
     ├── CompileError           a network cannot become a library
     │   └── NoCompilerError        there is no C compiler
     ├── BenchmarkError         an engine that was asked for cannot be timed
     ├── DownloadError          a download failed or its content is wrong
+    ├── ServiceError           the web service cannot start
     └── OutputError            a result cannot be written
 
 A message is one sentence that names the file and the value and says what would be right. The command line
@@ -71,6 +73,10 @@ class ImageError(DataError):
     """An image cannot be read, has no pixels or is larger than memory allows."""
 
 
+class ImageTooLargeError(ImageError):
+    """An image has more pixels than memory, or the limit that was set, allows."""
+
+
 class CheckpointError(FleetsegError):
     """A file of weights is broken, hostile or belongs to another network."""
 
@@ -93,6 +99,10 @@ class BenchmarkError(FleetsegError):
 
 class DownloadError(FleetsegError):
     """A download failed, stopped short or has the wrong content."""
+
+
+class ServiceError(FleetsegError):
+    """The web service cannot start: its port is taken, or it may not use the address."""
 
 
 class OutputError(FleetsegError):

@@ -6,6 +6,7 @@ Everywhere in fleetseg an image is (H, W, 3) uint8 RGB, a mask is (H, W) uint8 c
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,12 +30,13 @@ from PIL import (  # the plug-ins: when formats are named, Pillow knows only tho
 
 from fleetseg.atomic import replacing
 from fleetseg.available_memory import available_memory
-from fleetseg.errors import ImageError, UsageError
+from fleetseg.errors import ImageError, ImageTooLargeError, UsageError
 from fleetseg.labels import LabelSet
 from fleetseg.overlay import overlay, with_legend
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "decode_image",
     "max_pixels",
     "overlay",
     "read_image",
@@ -63,6 +65,10 @@ _FORMATS = (
 #: the RGB copy, float32 planes of logits, mask, confidence, overlay. Measured at 4000×3000: 30.
 BYTES_PER_PIXEL = 36
 
+#: How a JPEG file begins, and each of its scans. A progressive image has about ten; every scan costs a pass over all
+#: pixels but only a few bytes, so a small file of thousands would keep a processor busy for minutes.
+JPEG_START, JPEG_SCAN, MOST_SCANS = b"\xff\xd8", b"\xff\xda", 100
+
 _pillow_lock = threading.Lock()
 
 
@@ -81,22 +87,44 @@ def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
     path = Path(path)
     if not path.is_file():
         raise ImageError(f"{path}: {'is a folder, not an image' if path.is_dir() else 'no such file'}")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{path}: is empty")
     try:
-        with path.open("rb") as stream, _open(stream) as file:
-            _check_pixels(path, *file.size)
+        stream = path.open("rb")
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
+    with stream:
+        return _decode(stream, str(path))
+
+
+def decode_image(content: bytes, name: str = "the image", most_pixels: int | None = None) -> npt.NDArray[np.uint8]:
+    """The bytes of an image file → (H, W, 3) uint8 RGB, as `read_image` does; for files that strangers send.
+
+    `name` stands in errors. Raises `ImageTooLargeError`, before anything is decoded, for more than `most_pixels`
+    pixels or than memory allows, and `ImageError` as `read_image` or for a JPEG file of absurdly many scans.
+    """
+    if not content:
+        raise ImageError(f"{name}: is empty")
+    if content.startswith(JPEG_START) and content.count(JPEG_SCAN) > MOST_SCANS:
+        raise ImageError(f"{name}: has more than {MOST_SCANS} JPEG scans, which no camera or program writes")
+    return _decode(io.BytesIO(content), name, most_pixels)
+
+
+def _decode(stream: BinaryIO, name: str, most_pixels: int | None = None) -> npt.NDArray[np.uint8]:
+    try:
+        with _open(stream) as file:
+            _check_pixels(name, *file.size, most_pixels)
             file.load()
             _turn_upright(file)
-            return _to_rgb(path, file)
+            return _to_rgb(name, file)
     except ImageError:
         raise
     except MemoryError:
-        raise ImageError(f"{path}: there is not enough memory to decode it") from None
+        raise ImageError(f"{name}: there is not enough memory to decode it") from None
     except UnidentifiedImageError:
-        empty = path.stat().st_size == 0
-        reason = "is empty" if empty else "is broken or no PNG, JPEG, TIFF, WebP, BMP or GIF image"
-        raise ImageError(f"{path}: {reason}") from None
+        raise ImageError(f"{name}: is broken or no PNG, JPEG, TIFF, WebP, BMP or GIF image") from None
     except Exception as error:  # a broken file makes Pillow's decoders raise nearly anything
-        raise ImageError(f"{path}: is broken and cannot be decoded ({error})") from error
+        raise ImageError(f"{name}: is broken and cannot be decoded ({error})") from error
 
 
 def _open(stream: BinaryIO) -> Image.Image:
@@ -116,12 +144,13 @@ def _without_pillows_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _check_pixels(path: Path, width: int, height: int) -> None:
-    limit = max_pixels()
+def _check_pixels(name: str, width: int, height: int, most_pixels: int | None) -> None:
+    limit, reason = max_pixels(), "the free memory allows"
+    if most_pixels is not None and most_pixels < limit:
+        limit, reason = most_pixels, "the limit is"
     if width * height > limit:
-        raise ImageError(
-            f"{path}: {width}×{height} is {width * height:,} pixels, but the free memory allows {limit:,}; "
-            "make the image smaller"
+        raise ImageTooLargeError(
+            f"{name}: {width}×{height} is {width * height:,} pixels, but {reason} {limit:,}; make the image smaller"
         )
 
 
@@ -133,12 +162,12 @@ def _turn_upright(file: Image.Image) -> None:
         return
 
 
-def _to_rgb(path: Path, file: Image.Image) -> npt.NDArray[np.uint8]:
+def _to_rgb(name: str, file: Image.Image) -> npt.NDArray[np.uint8]:
     if file.mode.startswith("I;16"):
         grey = (np.asarray(file) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if file.mode in ("I", "F"):
-        raise ImageError(f"{path}: has 32-bit samples; convert it to 8 or 16 bits a channel")
+        raise ImageError(f"{name}: has 32-bit samples; convert it to 8 or 16 bits a channel")
     if file.mode in ("P", "PA", "RGBa", "La"):
         file = file.convert("RGBA")
     return np.array(file.convert("RGB"), dtype=np.uint8)

@@ -13,7 +13,7 @@ import pytest
 import fleetseg
 from fleetseg.cli import main, predict
 
-COMMANDS = ("predict", "evaluate", "compile", "train", "tune", "runs", "report", "models", "data")
+COMMANDS = ("predict", "evaluate", "compile", "serve", "train", "tune", "runs", "report", "models", "data")
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

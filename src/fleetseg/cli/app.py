@@ -33,6 +33,10 @@ Turn a network into a C file and a library that needs no engine:
   fleetseg compile enet-camvid --size 480x360 --out compiled
 
 \b
+Serve it over HTTP, with a page to try it on:
+  fleetseg serve enet-camvid
+
+\b
 See how fast it is beside other engines:
   fleetseg benchmark enet-camvid --size 640x360
 
@@ -83,11 +87,11 @@ def _run(words: list[str]) -> int:
 
 def build_app() -> typer.Typer:
     """The application with all commands, in the order of its help."""
-    from fleetseg.cli import benchmark, compile, data, evaluate, models, predict, report, runs, train, tune
+    from fleetseg.cli import benchmark, compile, data, evaluate, models, predict, report, runs, serve, train, tune
 
     app = typer.Typer(help=_HELP, add_completion=False, rich_markup_mode=None)
     app.callback()(_root)
-    for command in (predict, evaluate, compile, benchmark, train, tune, runs, report, models, data):
+    for command in (predict, evaluate, compile, benchmark, serve, train, tune, runs, report, models, data):
         command.register(app)
     return app
 

@@ -1,0 +1,70 @@
+"""From the arguments of `fleetseg serve` to networks that can answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fleetseg.cli.console import complain
+from fleetseg.compilation import PRECISIONS, fastest_precision, is_compilable
+from fleetseg.compiling_process import CompilingProcesses
+from fleetseg.errors import UnknownNameError, UsageError
+from fleetseg.runtime import Model, load, packaged_models
+from fleetseg.web.lanes import Loader
+from fleetseg.web.served_model import Builder, ServedModel
+
+Size = tuple[int, int]
+
+
+def load_networks(
+    names: Sequence[str],
+    engine: str,
+    size: Size | None,
+    workers: int,
+    compiling: CompilingProcesses | None,
+    precision: str,
+) -> list[ServedModel]:
+    """The networks of these names (none: all that are packaged), each on its first engine.
+
+    `compiling` None: they stay there. Raises as `fleetseg.load`, and `UsageError` for networks that cannot be served
+    or told apart.
+    """
+    if precision not in ("auto", *PRECISIONS):
+        raise UnknownNameError("precision", precision, ("auto", *PRECISIONS))
+    networks: list[ServedModel] = []
+    for name in names or packaged_models():
+        build = None
+        first = _loader(name, engine)
+        _check(first(1), name, size)
+        if compiling is not None and is_compilable(name):
+            build = _builder(name, compiling, fastest_precision() if precision == "auto" else precision)
+        label = name if name in packaged_models() else Path(name).resolve().name
+        if any(label == network.name for network in networks):
+            raise UsageError(f"two networks are called '{label}'; requests could not tell them apart")
+        networks.append(ServedModel(label, first, workers, size=size, build=build, tell=complain))
+    return networks
+
+
+def _loader(name: str | Path, engine: str) -> Loader:
+    def load_with(threads: int) -> Model:
+        return load(name, engine, threads)
+
+    return load_with
+
+
+def _check(model: Model, name: str, size: Size | None) -> None:
+    channels = model.metadata.network.in_channels
+    if channels != 3:
+        raise UsageError(f"{name}: takes images of {channels} channels; the service has RGB, 3 channels")
+    if size is not None and model.fixed_size not in (None, size):
+        width, height = model.fixed_size or size
+        raise UsageError(f"--size {size[0]}x{size[1]}: {name} is compiled for {width}x{height}")
+
+
+def _builder(name: str, compiling: CompilingProcesses, precision: str) -> Builder:
+    def build(size: Size) -> Loader:
+        folder = compiling.new_folder()
+        compiling.compile(name, size, folder, precision)
+        return _loader(folder, "native")
+
+    return build

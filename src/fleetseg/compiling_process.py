@@ -1,0 +1,76 @@
+"""`fleetseg compile` as a process of its own, for hosts that want neither torch nor its memory in theirs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from fleetseg.errors import CompileError
+
+
+class CompilingProcesses:
+    """Starts compilations and can end them all; use it as a context manager.
+
+    Everything they write stays in `cache`: the libraries that were built, and temporary files.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
+        self._running: set[subprocess.Popen[str]] = set()
+        self._folders: list[Path] = []
+        self._ended = False
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> CompilingProcesses:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._ended = True
+            running = list(self._running)
+        for process in running:
+            # Its C compiler too: the session is its own.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def new_folder(self) -> Path:
+        """An empty folder for results, which vanishes at the end."""
+        folder = Path(tempfile.mkdtemp(prefix="compiled-", dir=self.cache))
+        with self._lock:
+            self._folders.append(folder)
+        return folder
+
+    def compile(self, model: str, size: tuple[int, int], out: Path, precision: str) -> None:
+        """What ``fleetseg compile`` does with these arguments; `CompileError` with its complaint if it fails."""
+        words = [sys.executable, "-m", "fleetseg", "compile", model, "--size", f"{size[0]}x{size[1]}"]
+        words += ["--out", str(out), "--precision", precision, "--json"]
+        environment = {**os.environ, "FLEETSEG_CACHE": str(self.cache), "TMPDIR": str(self.cache)}
+        with self._lock:
+            if self._ended:
+                raise CompileError(f"{model}: compiling was ended")
+            process = subprocess.Popen(
+                words,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+                start_new_session=True,
+            )
+            self._running.add(process)
+        try:
+            _, complaints = process.communicate()
+        finally:
+            with self._lock:
+                self._running.discard(process)
+        if process.returncode != 0:
+            lines = [line.strip() for line in complaints.splitlines() if line.strip()]
+            reason = lines[-1].removeprefix("fleetseg: ") if lines else f"it ended with {process.returncode}"
+            raise CompileError(f"it could not be compiled ({reason})")
