@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageCms
 
 from fleetseg import image as module
 from fleetseg.errors import ImageError, ImageTooLargeError, OutputError, UsageError
@@ -331,3 +331,45 @@ def test_a_limit_is_checked_before_decoding(tmp_path: Path) -> None:
 def test_thousands_of_jpeg_scans_are_refused_undecoded() -> None:
     with pytest.raises(ImageError, match="has more than 100 JPEG scans"):
         decode_image(b"\xff\xd8" + 101 * b"\xff\xda\x00\x02")
+
+
+def swapped_profile() -> bytes:
+    """An ICC profile by which red means blue."""
+    content = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = content.replace(b"rXYZ", b"....").replace(b"bXYZ", b"rXYZ").replace(b"....", b"bXYZ")
+    renamed = swapped.replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
+    assert renamed.count("swap".encode("utf-16-be"))
+    return renamed
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_colours_are_those_of_the_icc_profile(tmp_path: Path, mode: str) -> None:
+    colours = Image.new("RGB", (4, 4), (250, 0, 0)).convert(mode)
+    colours.save(tmp_path / "a.png", icc_profile=swapped_profile())
+    red, green, blue = read_image(tmp_path / "a.png")[0, 0].tolist()
+    assert red < 5 and green < 5 and blue > 245
+
+
+@pytest.mark.parametrize("profile", [b"damaged", swapped_profile()[:200]])
+def test_damaged_icc_profiles_are_as_good_as_none(tmp_path: Path, profile: bytes) -> None:
+    Image.fromarray(smooth()).save(tmp_path / "a.png", icc_profile=profile)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), smooth())
+
+
+def test_radiance_and_float_images_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    light = np.ones((4, 4, 3), np.float32)
+    for name in ("a.hdr", "b.tif"):
+        assert cv2.imwrite(str(tmp_path / name), light)
+        with pytest.raises(ImageError, match=rf"{name}: (is broken|has 32-bit)"):
+            read_image(tmp_path / name)
+
+
+def test_twenty_thousand_pixels_a_side_are_refused_or_read_by_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "a.png")
+    monkeypatch.setattr(module, "available_memory", lambda: 4 * 2**30)
+    with pytest.raises(
+        ImageTooLargeError, match="20000×20000 is 400,000,000 pixels, but the free memory allows 119,304,647"
+    ):
+        read_image(tmp_path / "a.png")

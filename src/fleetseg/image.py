@@ -20,6 +20,7 @@ from PIL import (  # the plug-ins: when formats are named, Pillow knows only tho
     BmpImagePlugin,
     GifImagePlugin,
     Image,
+    ImageCms,
     ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
@@ -80,9 +81,10 @@ def max_pixels() -> int:
 def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
     """Decode a PNG, JPEG, TIFF, WebP, BMP or GIF file into (H, W, 3) uint8 RGB, upright.
 
-    Grey becomes three equal channels, alpha is dropped, 16 bits become the upper 8, a palette is looked up,
-    EXIF orientation is applied, and of several frames the first is taken. Raises `ImageError` for a file that
-    is missing, no image, broken, larger than memory allows, or of 32-bit samples, whose range nobody knows.
+    Grey becomes three equal channels, alpha is dropped, 16 bits become the upper 8, a palette is looked up, colours
+    of another ICC profile become sRGB, EXIF orientation is applied, and of several frames the first is taken. Raises
+    `ImageError` for a file that is missing, no image, broken, larger than memory allows, or of 32-bit samples, whose
+    range nobody knows.
     """
     path = Path(path)
     if not path.is_file():
@@ -116,7 +118,7 @@ def _decode(stream: BinaryIO, name: str, most_pixels: int | None = None) -> npt.
             _check_pixels(name, *file.size, most_pixels)
             file.load()
             _turn_upright(file)
-            return _to_rgb(name, file)
+            return _to_rgb(name, _in_srgb(file))
     except ImageError:
         raise
     except MemoryError:
@@ -160,6 +162,22 @@ def _turn_upright(file: Image.Image) -> None:
     except Exception:
         # Damaged EXIF data beside sound pixels: cameras write such files, so the image is taken as it lies.
         return
+
+
+def _in_srgb(file: Image.Image) -> Image.Image:
+    """Colours as its ICC profile means them; a profile that is damaged or of another kind is as good as none."""
+    content = file.info.get("icc_profile")
+    if not content or file.mode not in ("RGB", "RGBA", "CMYK"):
+        return file
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
+        if ImageCms.getProfileDescription(profile).startswith("sRGB"):
+            return file
+        opaque = file.convert("RGB") if file.mode == "RGBA" else file
+        converted = ImageCms.profileToProfile(opaque, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return file
+    return converted or file
 
 
 def _to_rgb(name: str, file: Image.Image) -> npt.NDArray[np.uint8]:
