@@ -55,7 +55,17 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
+def keep_to_ourselves() -> None:
+    """Before its first import: ONNX Runtime neither reports what it runs nor writes an identity below ~/.cache.
+
+    Since 1.32 its packages do both unless one of these variables (the name changed) says otherwise.
+    """
+    for name in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
+        os.environ.setdefault(name, "1")
+
+
 def _session(content: bytes, source: str, threads: int) -> Any:
+    keep_to_ourselves()
     import onnxruntime
 
     if threads < 1:
