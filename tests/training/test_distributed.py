@@ -31,20 +31,19 @@ ONE_STEP = """
 import sys, numpy as np, torch
 from torch.nn.parallel import DistributedDataParallel
 from fleetseg.metadata import Normalisation
-from fleetseg.training.collectives import joined
+from fleetseg.training.collectives import SharedStatistics, joined
 from fleetseg.training.module import TrainingModule
 from fleetseg.training.precision import Precision
 from fleetseg.training.processes import from_environment
 from fleetseg.training.recipe import StageSection
 import os
-import signal
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from test_distributed import batch_of_four, small_network, CLASS_WEIGHTS, LABELLED
 processes = from_environment(os.environ)
 with joined(processes):
   for labelled in LABELLED:
-    module = TrainingModule(small_network(), StageSection(name="one", epochs=1, ema=0.9), Normalisation(),
+    module = TrainingModule(small_network(), StageSection(name="one", epochs=1), Normalisation(),
                             np.array(CLASS_WEIGHTS, np.float32), 1, 0, Precision(False, False), processes)
     wrapped = DistributedDataParallel(module, broadcast_buffers=False)
     module.forward = lambda batch: module.training_step(batch, 0)
@@ -52,7 +51,13 @@ with joined(processes):
     part = slice(processes.rank, None, 2)
     wrapped((images[part], target[part])).backward()
     grads = {name: value.grad for name, value in module.network.named_parameters()}
-    torch.save((grads, module.mean_loss, module.images), f"{sys.argv[2]}/{labelled} {processes.rank}.pt")
+    SharedStatistics(processes).on_validation_start(None, module)
+    module.on_validation_epoch_start()
+    module.validation_step((images[part], torch.zeros_like(target[part])), 0)
+    module.on_validation_epoch_end()
+    counted = int(module.scores.counts.sum())
+    result = (grads, module.mean_loss, module.images, dict(module.network.named_buffers()), counted)
+    torch.save(result, f"{sys.argv[2]}/{labelled} {processes.rank}.pt")
 """
 
 #: Where the labels are; a process without any has a loss that is no number.
@@ -99,14 +104,17 @@ def in_two_processes(*arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def accumulated(images: torch.Tensor, target: torch.Tensor) -> tuple[dict[str, torch.Tensor], float]:
-    """Gradients and loss of one process: two half-batches through the network, divided by all labelled pixels."""
+def accumulated(images: torch.Tensor, target: torch.Tensor) -> tuple[dict[str, torch.Tensor], float, torch.Tensor]:
+    """One process, two half-batches through the network, divided by all labelled pixels.
+
+    Gradients, loss, and the mean of BatchNorm's running means after each half alone.
+    """
     from fleetseg.metadata import Normalisation
 
     weights = torch.tensor(CLASS_WEIGHTS)
     normaliser = weights[target[target != 255].long()].sum()
     network = small_network()
-    whole = 0.0
+    whole, means = 0.0, []
     for part in (slice(0, None, 2), slice(1, None, 2)):
         values = torch.cat(
             [torch.from_numpy(Normalisation().apply(image.permute(1, 2, 0).numpy())) for image in images[part]]
@@ -115,20 +123,26 @@ def accumulated(images: torch.Tensor, target: torch.Tensor) -> tuple[dict[str, t
             network(values), target[part].long(), weights, ignore_index=255, reduction="sum"
         )
         (loss / normaliser).backward()
+        means.append(network.layers[1].running_mean.clone())
+        network.layers[1].running_mean.zero_()
         whole += float(loss.detach() / normaliser)
-    return {name: value.grad for name, value in network.named_parameters()}, whole
+    return {name: value.grad for name, value in network.named_parameters()}, whole, sum(means) / 2
 
 
 def test_two_processes_give_the_gradients_of_one_that_accumulates(tmp_path: Path) -> None:
     (tmp_path / "step.py").write_text(ONE_STEP)
     in_two_processes(str(tmp_path / "step.py"), str(Path(__file__).parent), str(tmp_path))
     for labelled, rank in itertools.product(LABELLED, (0, 1)):
-        expected, loss = accumulated(*batch_of_four(labelled))
-        gradients, mean_loss, images = torch.load(tmp_path / f"{labelled} {rank}.pt", weights_only=True)
+        expected, loss, running_mean = accumulated(*batch_of_four(labelled))
+        gradients, mean_loss, images, buffers, counted = torch.load(
+            tmp_path / f"{labelled} {rank}.pt", weights_only=True
+        )
         assert gradients.keys() == expected.keys()
         for name, value in gradients.items():
             torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6, msg=name)
         assert (mean_loss, images) == (pytest.approx(loss, rel=1e-5), 4)
+        torch.testing.assert_close(buffers["layers.1.running_mean"], running_mean, rtol=1e-4, atol=1e-6)
+        assert counted == 4 * 8 * 16  # the confusion matrix has every process's pixels
 
 
 @pytest.mark.parametrize(("batch", "world"), [(4, 2), (5, 2), (5, 3), (3, 3)])
