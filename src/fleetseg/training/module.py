@@ -79,7 +79,8 @@ class TrainingModule(pl.LightningModule):
         if self.flip_channels:
             images = images.flip(1)
         values = images.to(memory_format=torch.channels_last).float()
-        result: Tensor = (values - self.mean) * self.factor
+        # In place: three images' worth of memory a step less.
+        result: Tensor = values.sub_(self.mean).mul_(self.factor)
         return result
 
     def _forward_loss(self, images: Tensor, target: Tensor) -> Tensor:
