@@ -71,3 +71,13 @@ def test_comparison_of_any_size_has_room_for_its_words(size: tuple[int, int]) ->
     assert picture.shape[0] > 2 * size[0]
     assert picture.shape[1] >= 2 * size[1]
     assert picture.shape[1] > 200
+
+
+def test_either_labels_or_predictions_sum_to_all() -> None:
+    found = counts([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
+    tops = [
+        np.argwhere((confusion_picture(found, TWO, by) == (23, 110, 60)).all(axis=2))[:, 0].min()
+        for by in ("target", "prediction")
+    ]
+    # The full green of 100% is in the second row of the one, in the first row of the other.
+    assert tops[1] + 40 < tops[0]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from fleetseg.labels import LabelSet
+from fleetseg.metrics import normalised
 from fleetseg.overlay import overlay, with_legend
 
 Picture = npt.NDArray[np.uint8]
@@ -17,20 +19,20 @@ _CELL, _MARGIN, _GAP = 52, 12, 6
 _WHITE, _INK, _RED = (255, 255, 255), (30, 30, 30), (205, 30, 20)
 
 
-def confusion_picture(counts: npt.NDArray[np.int64], labels: LabelSet) -> Picture:
-    """Confusion matrix as a heat map: each row (target class) sums to 100%.
+def confusion_picture(
+    counts: npt.NDArray[np.int64], labels: LabelSet, by: Literal["target", "prediction"] = "target"
+) -> Picture:
+    """Confusion matrix as a heat map: each row (`by` target) or column (prediction) of labelled pixels sums to 100%.
 
     `counts` as in `metrics.ConfusionMatrix`; the last column is drawn if the network predicts "no class".
     """
     names = list(labels.names)
     columns = [*names, "no class"] if counts[:-1, -1].any() else names
-    kept = counts[: len(names), : len(columns)].astype(np.float64)
-    sums = kept.sum(axis=1, keepdims=True)
-    shares = np.divide(kept, sums, out=np.zeros_like(kept), where=sums > 0)
+    shares = np.nan_to_num(normalised(counts[: len(names), : len(columns)], by))
     font, small = ImageFont.load_default(size=15), ImageFont.load_default(size=13)
     label_width = round(max(font.getlength(name) for name in [*names, *columns])) + 2 * _MARGIN
     left, top = label_width, label_width + 24
-    caption = "rows: labelled as, columns: predicted as, % of row"
+    caption = f"rows: labelled as, columns: predicted as, % of {'row' if by == 'target' else 'column'}"
     width = max(left + _CELL * len(columns), round(font.getlength(caption)) + _MARGIN) + _MARGIN
     canvas = Image.new("RGB", (width, top + _CELL * len(names) + _MARGIN), _WHITE)
     draw = ImageDraw.Draw(canvas)

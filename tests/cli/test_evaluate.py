@@ -48,7 +48,8 @@ def test_table_json_and_pictures(
     assert f"mIoU {figures['miou']:.2f}" in printed and "green" in printed
     names = sorted(path.name for path in out.iterdir())
     assert names[0] == "confusion_matrix.png"
-    assert names[1] == "worst_01_1.png"  # the image with the wrong pixel comes first
+    assert names[1] == "confusion_matrix_by_prediction.png"
+    assert names[2] == "worst_01_1.png"  # the image with the wrong pixel comes first
     for name in names:
         assert np.array(Image.open(out / name)).std() > 0
 
@@ -86,6 +87,22 @@ def test_any_list_file_names_a_split(colours: Path, colour_onnx: Path, capsys: p
         ({"--data": "scenes:2"}, 2, "the class 'red', which the data set does not have"),
         ({"--json": "/proc/no/report.json"}, 1, "cannot be written"),
         ({"--engine": "tensorflow"}, 2, "tensorflow"),
+        ({"--metric": "boundery"}, 2, "did you mean boundary"),
+        ({"--metric": "category"}, 2, "name them with --categories"),
+        ({"--metric": "iiou"}, 2, "iIoU needs classes with Cityscapes' names"),
+        ({"--ignore": "purple"}, 2, "There is no class 'purple'"),
+        ({"--map": "cityscapes"}, 2, "cityscapes does not say what becomes of"),
+        ({"--map": "none.yaml"}, 2, "none.yaml: there is no such file"),
+        ({"--categories": "cityscapes-categories"}, 2, "to which category the class 'red' belongs"),
+        ({"--resize": "quarter"}, 2, "--resize quarter: none, half, a factor"),
+        ({"--resize": "9"}, 2, "a factor is above 0 and at most 8"),
+        ({"--resize": "half", "--size": "8x8"}, 2, "--size 8x8 and --resize half both say"),
+        ({"--score-at": "half"}, 2, "size to --score-at 'half'"),
+        ({"--scales": "1,big"}, 2, "--scales big: numbers with commas"),
+        ({"--scales": "0"}, 2, "numbers above 0"),
+        ({"--window": "12"}, 2, "--window 12: WIDTHxHEIGHT"),
+        ({"--overlap": "1"}, 2, "the overlap 1.0 is no part of a window"),
+        ({"--against": "nobody"}, 2, "packaged model 'nobody'"),
     ],
 )
 def test_wrong_calls_are_one_sentence(
@@ -120,3 +137,73 @@ def test_a_network_at_one_eighth_is_measured_at_full_size(
     assert main(["evaluate", str(coarse), "--data", str(colours), "--json", "-"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert np.array(figures["confusion_matrix"]).sum() == 3 * 16 * 20 - 20
+
+
+def test_a_split_without_labels_is_said_to_be_one(
+    colours: Path, colour_onnx: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (colours / "labels" / "val").iterdir():
+        Image.fromarray(np.full((16, 20), 255, np.uint8)).save(path)
+    assert main(["evaluate", str(colour_onnx), "--data", str(colours)]) == 1
+    assert "no pixel has a label that is scored" in capsys.readouterr().err
+
+
+def test_every_metric_is_printed_and_written(
+    colours: Path, colour_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "groups.yaml").write_text("warm: [red]\ncold: [green, blue]\n")
+    report = tmp_path / "report.json"
+    words = ["--metric", "all", "--categories", str(tmp_path / "groups.yaml"), "--json", str(report)]
+    assert main(["evaluate", str(colour_onnx), "--data", str(colours), *words]) == 0
+    printed = capsys.readouterr().out
+    for heading in ("precision", "boundary F1", "cold", "bootstrap interval", "near borders", "calibration error"):
+        assert heading in printed
+    figures = json.loads(report.read_text())
+    assert figures["miou_interval"]["low"] <= figures["miou"] <= figures["miou_interval"]["high"]
+    assert len(figures["per_image"]) == 3 and figures["category_iou"]["each"]["warm"] > 99
+    assert set(figures) >= {"boundary_f1", "trimap_miou", "calibration", "class_precision"}
+
+
+def test_groups_take_the_place_of_classes(
+    colours: Path, colour_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "groups.yaml").write_text("cold: [green, blue]\nignored: [red]\n")
+    words = ["--map", str(tmp_path / "groups.yaml"), "--json", "-"]
+    assert main(["evaluate", str(colour_onnx), "--data", str(colours), *words]) == 0
+    assert list(json.loads(capsys.readouterr().out)["class_iou"]) == ["cold"]
+
+
+def test_an_ignored_class_is_not_scored(colours: Path, colour_onnx: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(colour_onnx), "--data", str(colours), "--ignore", "red", "--json", "-"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["class_iou"]) == ["green", "blue"]
+
+
+def test_two_models_are_compared(colours: Path, colour_onnx: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", str(colour_onnx), "--data", str(colours), "--against", str(colour_onnx)]
+    assert main(words) == 0
+    assert "mIoU +0.00, 95% interval +0.00 to +0.00, p = 1.0000 (paired over 3 images)" in capsys.readouterr().out
+    assert main([*words, "--json", "-"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["comparison"]["p_value"] == 1 and figures["against"]["miou"] == figures["miou"]
+
+
+def test_views_of_a_network_of_single_pixels_change_nothing(
+    colours: Path, colour_onnx: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = []
+    for options in ([], ["--flip"], ["--window", "8x8"], ["--scales", "1", "--flip", "--window", "12x8"]):
+        assert main(["evaluate", str(colour_onnx), "--data", str(colours), "--json", "-", *options]) == 0
+        results.append(json.loads(capsys.readouterr().out)["confusion_matrix"])
+    assert all(result == results[0] for result in results)
+
+
+def test_scoring_at_the_size_that_the_network_sees(
+    colours: Path, colour_onnx: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sums = {}
+    for place in ("full", "network"):
+        words = ["--resize", "half", "--score-at", place, "--json", "-"]
+        assert main(["evaluate", str(colour_onnx), "--data", str(colours), *words]) == 0
+        sums[place] = np.array(json.loads(capsys.readouterr().out)["confusion_matrix"]).sum()
+    assert sums["full"] == 3 * 16 * 20 - 20
+    assert sums["network"] in (3 * 8 * 10, 3 * 8 * 10 - 10)

@@ -8,6 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleetseg.cli.console import complain, track
+from fleetseg.cli.evaluation_pictures import write_pictures
+from fleetseg.cli.evaluation_subject import Seen, Subject
+from fleetseg.cli.evaluation_table import print_comparison, print_tables
+from fleetseg.cli.evaluation_views import (
+    FlipOption,
+    OverlapOption,
+    ResizeOption,
+    ScalesOption,
+    WindowOption,
+    parse_views,
+)
 from fleetseg.cli.options import (
     DataOption,
     EngineOption,
@@ -15,35 +26,41 @@ from fleetseg.cli.options import (
     SizeOption,
     SplitOption,
     ThreadsOption,
-    parse_size,
     print_json,
     write_json,
 )
+from fleetseg.errors import DataError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-    import numpy.typing as npt
-
     from fleetseg.data import Dataset
-    from fleetseg.evaluation import Evaluation, Predictor
-    from fleetseg.labels import LabelSet
+    from fleetseg.evaluation import Choice, Evaluation, Matching
 
 _HELP = """Measure a model on a split: one confusion matrix over all its images.
 
 Prints IoU and accuracy of each class, mIoU, class average and global accuracy. Unlabelled pixels are ignored;
-a prediction of no class on a labelled pixel is an error. Classes are matched by name.
+a prediction of no class on a labelled pixel is an error. Classes are matched by name, or merged by --map.
+docs/evaluation.md says what each metric is.
+
+\b
+Metrics (--metric NAME, several with commas or repeated; all: every one that the data allow):
+  precision    precision by class and frequency-weighted IoU
+  category     IoU of categories (--categories)
+  iiou         instance-weighted IoU, where the data have instances
+  boundary     boundary F1            trimap  mIoU in bands around the borders
+  calibration  expected calibration error
+  interval     95% confidence interval of mIoU over images
+  images       every image's scores, in --json
 
 \b
 Examples:
-  fleetseg evaluate enet-camvid --data CamVid --split val
+  fleetseg evaluate enet-camvid --data CamVid --split val --metric interval,boundary
+  fleetseg evaluate enet-camvid --data CamVid --against espnet-camvid
+  fleetseg evaluate cityscapes.onnx --data mapillary --map cityscapes-categories
+  fleetseg evaluate cityscapes.onnx --data cityscapes --resize half --scales 0.75,1,1.25 --flip
   fleetseg evaluate enet-camvid --data scenes:200 --json scenes.json --out report
-  fleetseg evaluate espnet_p_2_q_8_camvid.pth --data CamVid --count-unlabelled
 """
 
-#: How many of the worst images --out shows.
-WORST = 8
+ListOption = list[str] | None
 
 
 def register(app: typer.Typer) -> None:
@@ -55,6 +72,27 @@ def evaluate(
     model: ModelArgument,
     data: DataOption,
     split: SplitOption = "val",
+    metric: Annotated[ListOption, typer.Option("--metric", metavar="NAME", help="Measure this too; see above.")] = None,
+    ignore: Annotated[
+        ListOption, typer.Option("--ignore", metavar="CLASS", help="Do not score pixels labelled as this; repeatable.")
+    ] = None,
+    merged_by: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            metavar="NAME|FILE",
+            help="Score these groups instead of the classes: camvid, cityscapes, cityscapes-categories, "
+            "cityscapes-categories-wide, or a YAML file of groups.",
+        ),
+    ] = None,
+    categories: Annotated[
+        str | None,
+        typer.Option("--categories", metavar="NAME|FILE", help="Also score these groups; names and files as in --map."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="MODEL", help="Also measure this model and test the difference."),
+    ] = None,
     json: Annotated[
         Path | None,
         typer.Option("--json", metavar="FILE", help="Also write the figures as JSON; - for stdout."),
@@ -71,49 +109,106 @@ def evaluate(
         ),
     ] = False,
     size: SizeOption = None,
+    resize: ResizeOption = None,
+    score_at: Annotated[
+        str,
+        typer.Option(
+            "--score-at",
+            metavar="full|network",
+            help="Score at the labels' full size, or shrink the labels to what the network sees.",
+        ),
+    ] = "full",
+    scales: ScalesOption = None,
+    flip: FlipOption = False,
+    window: WindowOption = None,
+    overlap: OverlapOption = 0.5,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
     """Run the command."""
     from fleetseg.data import open_dataset
-    from fleetseg.evaluation import evaluate as run
-    from fleetseg.runtime import load
+    from fleetseg.evaluation import Choice
 
-    seen = parse_size(size) if size else None
-    to_stdout = str(json) == "-"
-    network = load(model, engine, threads)
+    names = [name.strip() for words in metric or () for name in words.split(",") if name.strip()]
+    choice = Choice(names, tuple(ignore or ()), merged_by, categories)
+    how = Seen(size, resize, score_at, parse_views(scales, flip, window, overlap))
+    subjects = [Subject.load(name, engine, threads, how) for name in (model, against) if name is not None]
     dataset = open_dataset(data, split)
-
-    def predict(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        return network.predict(image, seen)
-
-    check_classes(network.classes, dataset.labels, model, f"{data} {split}")
+    _check_metrics(choice)
+    matchings = [_matching(choice, subject, dataset, f"{data} {split}") for subject in subjects]
+    to_stdout = str(json) == "-"
     check_outputs(None if to_stdout else json, out)
-    indices = track(range(len(dataset)), "Evaluating")
-    result = run(predict, dataset, network.classes, count_unlabelled=count_unlabelled, indices=indices)
-    figures = result.as_json(model, network.engine)
+    results = [
+        _measure(subject, dataset, matching, choice, count_unlabelled)
+        for subject, matching in zip(subjects, matchings, strict=True)
+    ]
+    if not results[0].scores.counts[:-1].any():
+        raise DataError(f"{data} {split}: no pixel has a label that is scored; a split with labels is needed")
+    figures = _figures(subjects, results, choice, dataset)
     if to_stdout:
         print_json(figures)
     else:
         counted = ", unlabelled pixels counted" if count_unlabelled else ""
-        print(f"{model} on {data} {split}: {_images(len(dataset))}, {network.engine}{counted}")
-        print_table(result)
+        for subject, result in zip(subjects, results, strict=True):
+            print(f"{subject.name} on {data} {split}: {_images(len(dataset))}, {subject.network.engine}{counted}")
+            print_tables(result, choice.wanted(dataset, result.labels))
+        if against is not None:
+            print_comparison(model, against, results[0].compared(results[1]))
     if json is not None and not to_stdout:
         write_json(json, figures)
     if out is not None:
-        write_pictures(result, dataset, predict, network.classes, out)
+        write_pictures(results[0], subjects[0].scored(dataset), subjects[0].view, matchings[0], out)
         complain(f"pictures of the confusion matrix and the worst images are in {out}")
 
 
-def check_classes(classes: Sequence[str], labels: LabelSet, model: str, data: str) -> None:
-    """`UsageError` that names model and data unless the classes are the same."""
-    from fleetseg.errors import UsageError
-    from fleetseg.evaluation import class_table
+def _check_metrics(choice: Choice) -> None:
+    from fleetseg.evaluation import check_metrics
+    from fleetseg.evaluation.choosing import ALL
 
+    check_metrics([name for name in choice.metrics if name != ALL])
+
+
+def _matching(choice: Choice, subject: Subject, dataset: Dataset, where: str) -> Matching:
+    """`UsageError` that names model and data unless the classes can be matched."""
+    if subject.shrink is not None and "iiou" in choice.metrics:
+        raise UsageError("--metric iiou with --score-at network: instances are scored at their full size only")
     try:
-        class_table(classes, labels)
+        return choice.matching(subject.network.classes, dataset.labels)
+    except UnknownNameError:
+        raise
     except UsageError as error:
-        raise UsageError(f"{model} does not fit {data}: {error}") from error
+        hint = "" if choice.merged_by else " (--map merges classes of both into common ones)"
+        raise UsageError(f"{subject.name} does not fit {where}: {error}{hint}") from error
+
+
+def _measure(
+    subject: Subject, dataset: Dataset, matching: Matching, choice: Choice, count_unlabelled: bool
+) -> Evaluation:
+    from fleetseg.evaluation import evaluate as run
+
+    scored = subject.scored(dataset)
+    measures = choice.measures(choice.wanted(scored, matching.labels), matching.labels)
+    return run(
+        subject.view.predict,
+        scored,
+        subject.network.classes,
+        count_unlabelled=count_unlabelled,
+        indices=track(range(len(scored)), f"Evaluating {subject.name}"),
+        matching=matching,
+        measures=measures,
+        confident=subject.view.predict_with_confidence if measures.calibration is not None else None,
+    )
+
+
+def _figures(subjects: list[Subject], results: list[Evaluation], choice: Choice, dataset: Dataset) -> dict[str, object]:
+    """The first model's figures; with a second model also its own and their difference."""
+    each = [
+        result.as_json(subject.name, subject.network.engine, choice.wanted(dataset, result.labels))
+        for subject, result in zip(subjects, results, strict=True)
+    ]
+    if len(each) == 1:
+        return each[0]
+    return each[0] | {"against": each[1], "comparison": results[0].compared(results[1]).as_json()}
 
 
 def check_outputs(json: Path | None, out: Path | None) -> None:
@@ -125,52 +220,5 @@ def check_outputs(json: Path | None, out: Path | None) -> None:
             check_writable(folder)
 
 
-def print_table(result: Evaluation) -> None:
-    """A row a class, then the means."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    scores = result.scores
-    table = Table("class", "IoU", "accuracy")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, iou, accuracy in zip(result.labels.names, scores.iou, scores.accuracy, strict=True):
-        table.add_row(Text(name), _percent(iou), _percent(accuracy))
-    table.add_section()
-    table.add_row("mean", _percent(scores.miou), _percent(scores.class_average_accuracy))
-    Console().print(table)
-    print(
-        f"mIoU {_percent(scores.miou)}   class average accuracy {_percent(scores.class_average_accuracy)}   "
-        f"global accuracy {_percent(scores.global_accuracy)}"
-    )
-
-
 def _images(count: int) -> str:
     return "1 image" if count == 1 else f"{count} images"
-
-
-def _percent(fraction: float) -> str:
-    return "–" if fraction != fraction else f"{100 * fraction:.2f}"
-
-
-def write_pictures(
-    result: Evaluation, dataset: Dataset, predict: Predictor, classes: tuple[str, ...], out: Path
-) -> None:
-    """``confusion_matrix.png`` and ``worst_01_NAME.png`` … in `out`."""
-    from fleetseg.evaluation import class_table
-    from fleetseg.image import write_png
-    from fleetseg.pictures import comparison, confusion_picture
-
-    write_png(out / "confusion_matrix.png", confusion_picture(result.scores.counts, result.labels))
-    table = class_table(classes, dataset.labels)
-    for rank, image in enumerate(result.worst(WORST), start=1):
-        sample = dataset[image.index]
-        picture = comparison(
-            sample.image,
-            sample.mask,
-            table[predict(sample.image)],
-            dataset.labels,
-            f"{image.name}, mIoU {100 * image.miou:.1f}",
-        )
-        write_png(out / f"worst_{rank:02d}_{Path(image.name).name}.png", picture)

@@ -36,12 +36,12 @@ DataOption = Annotated[
 SplitOption = Annotated[str, typer.Option("--split", metavar="NAME", help="Which part of the data set.")]
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """``480x360`` → (480, 360); `UsageError` for anything else."""
+def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
+    """``480x360`` → (480, 360); `UsageError` naming the option for anything else."""
     found = re.fullmatch(r"\s*(\d{1,6})\s*[xX×]\s*(\d{1,6})\s*", text)
     size = (int(found[1]), int(found[2])) if found else (0, 0)
     if 0 in size:
-        raise UsageError(f"--size {text}: WIDTHxHEIGHT in pixels is needed, such as 480x360")
+        raise UsageError(f"{option} {text}: WIDTHxHEIGHT in pixels is needed, such as 480x360")
     return size
 
 

@@ -64,6 +64,15 @@ def best_class_and_confidence(planes: Iterator[Plane]) -> tuple[npt.NDArray[np.u
     return mask, np.reciprocal(total, out=total)
 
 
+def softmax(planes: Iterator[Plane]) -> npt.NDArray[np.float32]:
+    """(C, H, W) float32: each class's probability, in one array and without copies of it."""
+    probabilities = np.stack(list(planes))
+    probabilities -= probabilities.max(axis=0)
+    np.exp(probabilities, out=probabilities)
+    probabilities /= probabilities.sum(axis=0)
+    return probabilities
+
+
 def _mark(mask: npt.NDArray[np.uint8], where: npt.NDArray[np.bool_], class_id: int) -> None:
     """``mask[where] = class_id`` for an id above all in the mask; ten times as fast as indexing."""
     np.maximum(mask, where.view(np.uint8) * np.uint8(class_id), out=mask)

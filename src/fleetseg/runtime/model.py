@@ -12,7 +12,7 @@ from fleetseg.errors import CheckpointError, ImageError, UsageError
 from fleetseg.image import check_size, resize_image
 from fleetseg.labels import Colour, LabelSet
 from fleetseg.metadata import ModelMetadata
-from fleetseg.runtime.decision import Plane, best_class, best_class_and_confidence, enlarged_planes
+from fleetseg.runtime.decision import Plane, best_class, best_class_and_confidence, enlarged_planes, softmax
 from fleetseg.runtime.engine import Engine
 
 Image = npt.NDArray[np.uint8]
@@ -80,6 +80,10 @@ class Model:
     def predict_with_confidence(self, image: Image, size: Size | None = None) -> tuple[Mask, Plane]:
         """Mask and confidence from one run of the network."""
         return best_class_and_confidence(self._planes(image, size))
+
+    def probabilities(self, image: Image, size: Size | None = None) -> npt.NDArray[np.float32]:
+        """(C, H, W) float32: the soft-max probability of every class, 4 · C bytes a pixel."""
+        return softmax(self._planes(image, size))
 
     def logits(self, image: Image) -> npt.NDArray[np.float32]:
         """(C, ⌈H/s⌉, ⌈W/s⌉) float32 as they leave the network; s = ``metadata.network.output_stride``."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fleetseg.metrics import ConfusionMatrix
+from fleetseg.metrics import ConfusionMatrix, normalised
 
 Mask = npt.NDArray[np.uint8]
 
@@ -86,7 +88,8 @@ def test_merging_equals_counting_at_once(a: Mask, b: Mask, c: Mask, d: Mask) -> 
     for matrix, target, prediction in zip(apart, (a, c), (b, d), strict=True):
         matrix.add(target, prediction)
         merged.add(target, prediction)
-    assert (apart[0].counts + apart[1].counts == merged.counts).all()
+    apart[0].merge(pickle.loads(pickle.dumps(apart[1])))
+    assert (apart[0].counts == merged.counts).all()
     assert merged.counts.sum() == a.size + c.size
 
 
@@ -95,3 +98,33 @@ def test_counts_beyond_32_bits() -> None:
     matrix.counts *= 2**33
     assert matrix.counts.dtype == np.int64
     assert matrix.scores().global_accuracy == 1.0
+
+
+def test_matrices_over_other_classes_are_not_merged() -> None:
+    with pytest.raises(ValueError, match="2 and 3 classes cannot be merged"):
+        ConfusionMatrix(2).merge(ConfusionMatrix(3))
+
+
+def test_an_image_larger_than_a_block_is_counted_whole() -> None:
+    rng = np.random.default_rng(0)
+    target, prediction = rng.integers(0, 5, (300, 301), np.uint8), rng.integers(0, 5, (300, 301), np.uint8)
+    matrix = ConfusionMatrix(4)
+    matrix.add(target[::, ::-1], prediction[::, ::-1])  # views that are not contiguous
+    expected = [[((target == t) & (prediction == p)).sum() for p in range(5)] for t in range(5)]
+    assert (matrix.counts == expected).all()
+
+
+def test_precision_and_frequency_weighted_iou_by_hand() -> None:
+    # class 0: 3 pixels, 2 found, IoU 2/3; class 1: 1 pixel, found, one false, IoU 1/2; class 2 occurs nowhere.
+    scores = matrix_of([0, 0, 0, 1], [0, 0, 1, 1], 3).scores()
+    assert scores.precision[:2] == pytest.approx([1.0, 1 / 2])
+    assert np.isnan(scores.precision[2])
+    assert scores.frequency_weighted_iou == pytest.approx((3 * 2 / 3 + 1 * 1 / 2) / 4)
+    assert scores.absent() == (2,)
+
+
+def test_the_matrix_is_normalised_either_way() -> None:
+    counts = np.array([[3, 1], [0, 4], [0, 0]], np.int64)
+    by_target = normalised(counts, "target")
+    assert by_target[:2].tolist() == [[0.75, 0.25], [0, 1]] and np.isnan(by_target[2]).all()
+    assert normalised(counts, "prediction").tolist() == [[1, 0.2], [0, 0.8], [0, 0]]

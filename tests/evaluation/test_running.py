@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from fleetseg.data import Sample, Scenes
+from fleetseg.data import Scenes
 from fleetseg.errors import UsageError
-from fleetseg.evaluation import class_table, evaluate
-from fleetseg.labels import CAMVID_11, LabelSet, label_set
+from fleetseg.evaluation import Measures, Resized, class_table, evaluate
+from fleetseg.labels import CAMVID_11, label_set
+from fleetseg.metrics import BoundaryMatches, CalibrationBins, TrimapMatrices
+
+from .listed import Listed
 
 ROAD_CAR = label_set(["road", "car"])
 #: Keys that ``fleetseg evaluate --json`` promises.
@@ -17,6 +19,9 @@ KEYS = {
     "miou",
     "class_iou",
     "class_accuracy",
+    "class_precision",
+    "frequency_weighted_iou",
+    "absent_classes",
     "class_average_accuracy",
     "global_accuracy",
     "confusion_matrix",
@@ -24,23 +29,6 @@ KEYS = {
     "model",
     "engine",
 }
-
-
-class Listed:
-    """A data set of given masks; each image's red channel repeats its mask."""
-
-    name, split = "listed", "val"
-
-    def __init__(self, labels: LabelSet, masks: Sequence[Sequence[int]]) -> None:
-        self.labels = labels
-        self.masks = [np.array([mask], np.uint8) for mask in masks]
-
-    def __len__(self) -> int:
-        return len(self.masks)
-
-    def __getitem__(self, index: int) -> Sample:
-        mask = self.masks[index]
-        return Sample(np.repeat(mask[..., None], 3, axis=2), mask, f"image{index}")
 
 
 def copy_red(image: np.ndarray) -> np.ndarray:
@@ -109,3 +97,41 @@ def test_json_has_the_promised_keys_and_percentages() -> None:
 def test_images_without_labels_are_not_the_worst() -> None:
     result = evaluate(copy_red, Listed(ROAD_CAR, [[255, 255], [0, 1]]), ROAD_CAR.names)
     assert [image.name for image in result.worst(5)] == ["image1"]
+
+
+def test_more_metrics_stand_in_the_json() -> None:
+    data = Listed(ROAD_CAR, [[0, 0, 1, 1], [0, 1, 1, 0]])
+    measures = Measures(
+        BoundaryMatches(2), TrimapMatrices(2, (1, 2)), CalibrationBins(2), categories={"all": (0, 1), "cars": (1,)}
+    )
+    result = evaluate(
+        copy_red,
+        data,
+        ROAD_CAR.names,
+        measures=measures,
+        confident=lambda image: (copy_red(image), np.full(image.shape[:2], 0.75, np.float32)),
+    )
+    figures = result.as_json("m", "e", ["interval", "images"])
+    assert figures["category_iou"] == {"mean": 100.0, "each": {"all": 100.0, "cars": 100.0}}
+    assert figures["boundary_f1"]["each"] == {"road": 100.0, "car": 100.0}
+    assert figures["trimap_miou"] == {"1": 100.0, "2": 100.0}
+    assert figures["calibration"]["expected_error"] == pytest.approx(25, abs=0.01)
+    assert figures["miou_interval"] == {"low": 100.0, "high": 100.0, "level": 95}
+    assert [image["name"] for image in figures["per_image"]] == ["image0", "image1"]
+    assert figures["per_image"][1]["class_iou"] == {"road": 100.0, "car": 100.0}
+    json.dumps(figures, allow_nan=False)
+
+
+def test_two_models_are_compared_image_by_image() -> None:
+    data = Listed(ROAD_CAR, [[0, 0, 1, 1]] * 12)
+    right = evaluate(copy_red, data, ROAD_CAR.names)
+    wrong = evaluate(lambda image: np.zeros(image.shape[:2], np.uint8), data, ROAD_CAR.names)
+    figures = right.compared(wrong).as_json()
+    assert figures["miou_difference"] == 75.0 and figures["images"] == 12
+    assert figures["p_value"] < 0.01
+
+
+def test_labels_can_be_shrunk_to_what_the_network_sees() -> None:
+    data = Resized(Listed(ROAD_CAR, [[0, 0, 1, 1]]), lambda own: (own[0] // 2, own[1]))
+    assert data[0].mask.tolist() == [[0, 1]] and data[0].image.shape == (1, 2, 3)
+    assert evaluate(copy_red, data, ROAD_CAR.names).scores.counts.sum() == 2
