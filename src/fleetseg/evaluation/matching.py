@@ -38,7 +38,8 @@ class Matching:
         self, target: npt.NDArray[np.uint8], prediction: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], int]:
         """Label and prediction of an image as scored classes, and how many labelled pixels are not counted."""
-        wanted, found = np.asarray(cv2.LUT(target, self.of_target)), np.asarray(cv2.LUT(prediction, self.of_prediction))
+        wanted = np.asarray(cv2.LUT(target, self.of_target), np.uint8)
+        found = np.asarray(cv2.LUT(prediction, self.of_prediction), np.uint8)
         uncounted = 0
         if (self.of_prediction == NOT_COUNTED).any():
             skipped = found == NOT_COUNTED
