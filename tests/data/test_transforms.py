@@ -211,3 +211,46 @@ def test_grey_stays_grey_but_for_the_tint() -> None:
     result = jitter_colour(grey, 0.3, np.random.default_rng(2)).astype(int)
     assert (np.diff(result, axis=1) >= 0).all()
     assert np.abs(result.max(axis=2) - result.min(axis=2)).max() < 60
+
+
+def rare_pixel_mask() -> np.ndarray:
+    """One pixel of class 1 in the corner of a large class 0, and an unlabelled row."""
+    mask = np.zeros((60, 80), np.uint8)
+    mask[59, 79] = 1
+    mask[0] = IGNORE_INDEX
+    return mask
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (0.5, 0.5), (0.7, 1.6), (0.2, 0.3)])
+def test_balanced_crops_show_a_rare_class_as_often_as_a_common_one(scale: tuple[float, float]) -> None:
+    """Half of the crops are laid around the only pixel of class 1; others see it by chance, rarely."""
+    mask = rare_pixel_mask()
+    image = np.repeat(mask[..., None], 3, axis=2)
+    found = {}
+    for balance in (0.0, 1.0):
+        augmentation = Augmentation((16, 12), scale, balance=balance)
+        crops = [augmentation(image, mask, np.random.default_rng(seed))[1] for seed in range(200)]
+        found[balance] = sum(bool((crop == 1).any()) for crop in crops)
+    if scale == (1.0, 1.0):
+        assert found[0.0] <= 5 and 80 <= found[1.0] <= 120
+    assert found[1.0] >= found[0.0]
+
+
+def test_the_focus_lies_inside_the_window() -> None:
+    """Whatever the scale: a class of one large block is found in every crop around it."""
+    mask = np.zeros((60, 80), np.uint8)
+    for column, row in ((0, 0), (72, 0), (0, 52), (72, 52), (36, 30)):
+        block = mask.copy()
+        block[row : row + 8, column : column + 8] = 1
+        image = np.repeat(block[..., None], 3, axis=2)
+        for seed in range(40):
+            rng = np.random.default_rng(seed)
+            scale = float(rng.uniform(0.4, 2))
+            _, crop = scaled_crop(image, block, (24, 20), scale, rng, (column + 4, row + 4))
+            assert (crop == 1).any()
+
+
+def test_an_unlabelled_image_has_no_pixel_to_balance() -> None:
+    mask = np.full((30, 40), IGNORE_INDEX, np.uint8)
+    augmentation = Augmentation((16, 16), balance=1.0)
+    assert (augmentation(np.zeros((30, 40, 3), np.uint8), mask, np.random.default_rng(0))[1] == IGNORE_INDEX).all()

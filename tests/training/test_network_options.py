@@ -16,6 +16,7 @@ from fleetseg.training.network_options import (
     ESP_MODULES,
     NETWORK_OPTIONS,
     WITH_ENCODER,
+    WITH_ENCODER_MAP,
     check_network_name,
     check_network_options,
 )
@@ -32,6 +33,12 @@ def test_same_options_and_defaults_as_the_registry(name: str) -> None:
 
 def test_same_encoders_as_the_registry() -> None:
     assert set(WITH_ENCODER) == {name for name in network_names() if network_entry(name).encoder is not None}
+
+
+def test_same_places_for_auxiliary_heads_as_the_networks() -> None:
+    with torch.device("meta"):
+        networks = {name: build_network(name, 3) for name in network_names()}
+    assert set(WITH_ENCODER_MAP) == {name for name, network in networks.items() if network.encoder_map is not None}
 
 
 @pytest.mark.parametrize(

@@ -70,14 +70,38 @@ def test_overrides(minimal: str) -> None:
         ("epochs=3", r"unknown key 'epochs'; legal here: name, network, data, normalisation, seed, .*stages$"),
         ("stages.0.augmentation.zoom=3", r"unknown key 'stages.0.augmentation.zoom'; legal here: crop, scale, fl"),
         ("stages.0.optimiser.name=sgd", r"stages.0.optimiser.name: Input should be 'adam' or 'adamw' \(it is 'sgd'\)"),
-        ("stages.0.schedule.name=exp", r"schedule.name: Input should be 'constant', 'step', 'poly' or 'cosine'"),
-        ("stages.0.loss.class_weights=focal", r"should be 'none', 'enet', 'inverse' or 'median'"),
+        (
+            "stages.0.schedule.name=exp",
+            r"schedule.name: Input should be 'constant', 'step', 'poly', 'cosine', .*or 'one-cycle'",
+        ),
+        ("stages.0.loss.class_weights=focal", r"should be 'none', 'enet', 'inverse' or 'median', or a list"),
         ("stages.0.epochs=many", r"stages.0.epochs: .*valid integer.*'many'"),
         ("stages.0.epochs=0", r"stages.0.epochs: Input should be greater than or equal to 1 \(it is 0\)"),
         ("stages.0.batch_size=2.5", r"stages.0.batch_size: .*valid integer"),
         ("stages.0.optimiser.learning_rate=-1", r"learning_rate: Input should be greater than 0 \(it is -1\)"),
         ("stages.0.optimiser.learning_rate=.inf", r"learning_rate: Input should be a finite number"),
         ("stages.0.optimiser.learning_rate=.nan", r"learning_rate: Input should be a finite number"),
+        (
+            "stages.0.loss.class_weights=[1, 0]",
+            r"class_weights: a list of class weights holds a number above 0 for each",
+        ),
+        ("stages.0.loss.terms=[]", r"stages.0.loss.terms: .*at least 1 item"),
+        ("stages.0.loss.terms=[{name: lovas}]", r"stages.0.loss.terms.0.name: Input should be 'cross-entropy', 'ohem'"),
+        ("stages.0.loss.terms=[{name: focal, radius: 2}]", r"the term 'focal' has no option 'radius'; it has: gamma"),
+        ("stages.0.loss.terms=[{name: dice, gamma: 2}]", r"the term 'dice' has no option 'gamma'; it has none"),
+        (
+            "stages.0.loss.terms=[{name: focal, alpha: 2}]",
+            r"unknown key 'stages.0.loss.terms.0.alpha'; legal here: nam",
+        ),
+        ("stages.0.loss.terms=[{name: ohem, keep: null}]", r"the term 'ohem' needs a number as its option 'keep'"),
+        ("stages.0.loss.terms=[{name: dice}, {name: dice}]", r"the term 'dice' is there twice; add its weights up"),
+        ("stages.0.distillation={}", r"the key 'stages.0.distillation.teacher' is missing"),
+        (
+            "stages.0.distillation={teacher: x, T: 2}",
+            r"unknown key 'stages.0.distillation.T'; legal here: teacher, log",
+        ),
+        ("stages.0.augmentation.balance=2", r"balance: Input should be less than or equal to 1 \(it is 2\)"),
+        ("stages.0.optimiser.clip=0", r"clip: Input should be greater than 0"),
         ("stages.0.loss.c=1", r"stages.0.loss.c: Input should be greater than 1"),
         ("stages.0.ema=1", r"stages.0.ema: Input should be less than 1"),
         ("stages.0.augmentation.crop=[480]", r"stages.0.augmentation.crop.1"),
@@ -122,6 +146,30 @@ def test_encoder_stage_of_a_network_without_encoder(minimal: str) -> None:
     with pytest.raises(RecipeError, match="stage one has part: encoder, but network 'espnet-b' has no encoder"):
         load_recipe(minimal, [stages, "network.name=espnet-b"])
     assert load_recipe(minimal, [stages]).stages[0].part == "encoder"
+
+
+def test_the_papers_settings() -> None:
+    """ENet's section 5.2 and ESPNet's 4.1; of ESPNet's class weights the published code's c."""
+    enet, espnet = load_recipe("enet-camvid-paper"), load_recipe("espnet-camvid-paper")
+    for recipe, decay, c, gamma in ((enet, 2e-4, 1.02, 0.1), (espnet, 5e-4, 1.10, 0.5)):
+        assert [stage.part for stage in recipe.stages] == ["encoder", "network"]
+        for stage in recipe.stages:
+            assert (stage.optimiser.name, stage.optimiser.learning_rate) == ("adam", 5e-4)
+            assert (stage.optimiser.weight_decay, stage.batch_size, stage.ema) == (decay, 10, None)
+            assert (stage.loss.class_weights, stage.loss.c) == ("enet", c)
+            assert (stage.schedule.name, stage.schedule.step_epochs, stage.schedule.gamma) == ("step", 100, gamma)
+    assert {stage.augmentation.flip for stage in enet.stages} == {0}
+
+
+def test_an_auxiliary_head_needs_an_encoder(minimal: str) -> None:
+    with pytest.raises(RecipeError, match=r"stage only has loss.auxiliary, but network 'espnet-b' has no place for an"):
+        load_recipe(minimal, ["stages.0.loss.auxiliary=0.4", "network.name=espnet-b"])
+
+
+def test_a_recipe_from_before_there_were_terms_means_the_same(minimal: str) -> None:
+    loss = load_recipe(minimal, ["stages.0.loss={class_weights: median, c: 1.1}"]).stages[0].loss
+    assert [(term.name, term.weight, term.label_smoothing) for term in loss.terms] == [("cross-entropy", 1.0, 0.0)]
+    assert loss.auxiliary == 0
 
 
 def test_encoder_stages_come_first(minimal: str) -> None:

@@ -316,10 +316,10 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, from_step: int) -> None:
     original = TrainingModule._forward_loss
     calls = 0
 
-    def loss(self: TrainingModule, images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def loss(self: TrainingModule, images: torch.Tensor, target: torch.Tensor, *more: Any) -> torch.Tensor:
         nonlocal calls
         calls += 1
-        value = original(self, images, target)
+        value = original(self, images, target, *more)
         return value * float("nan") if calls >= from_step else value
 
     monkeypatch.setattr(TrainingModule, "_forward_loss", loss)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fleetseg.training.recipe import Recipe
-from fleetseg.training.run import scenes_of
+from fleetseg.training.checks import scenes_of
 
 
 @pytest.mark.parametrize(("whole", "stage", "wanted"), [(5, None, 5), (5, 9, 9), (5, 0, 0), (0, 9, 0), (0, None, 0)])

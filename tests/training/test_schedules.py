@@ -52,3 +52,28 @@ def test_warmup_as_long_as_the_stage() -> None:
 
 def test_steps_beyond_the_end_stay_at_the_end() -> None:
     assert factors(1, 5, [5, 6, 50], name="poly") == [0, 0, 0]
+
+
+def test_linear() -> None:
+    assert factors(1, 8, [0, 2, 8], name="linear") == pytest.approx([1, 0.75, 0])
+
+
+def test_milestones() -> None:
+    values = factors(9, 10, [0, 29, 30, 59, 60], name="milestones", milestones=[3, 6], gamma=0.5)
+    assert values == [1, 1, 0.5, 0.5, 0.25]
+
+
+def test_exponential_is_step_without_stairs() -> None:
+    values = factors(8, 10, [0, 10, 20, 40], name="exponential", step_epochs=2, gamma=0.25)
+    assert values == pytest.approx([1, 0.5, 0.25, 0.0625])
+
+
+def test_restarts() -> None:
+    values = factors(4, 10, [0, 10, 15, 20, 30], name="restarts", step_epochs=2)
+    assert values == pytest.approx([1, 0.5, (1 - 2**-0.5) / 2, 1, 0.5])
+
+
+def test_one_cycle() -> None:
+    """Up from 1/25 by half a cosine, down to 1/10000 by another."""
+    values = factors(1, 100, [0, 10, 20, 60, 100], name="one-cycle", peak=0.2)
+    assert values == pytest.approx([0.04, 0.52, 1, 0.50005, 0.0001])

@@ -27,6 +27,9 @@ Examples:
   fleetseg train enet-camvid --data CamVid --out runs/short --set stages.fine.epochs=5 --set seed=3
   fleetseg train enet-camvid --data CamVid --out runs/enet --resume
   fleetseg train enet-camvid --data CamVid --out runs/enet --devices 4
+  fleetseg train fine-tune --data mine --out runs/mine
+  fleetseg train smoke --init enet-camvid --out runs/warm
+  fleetseg train enet-camvid-distilled --data CamVid --teacher best.onnx --out runs/distilled
 
 --devices shares each batch among processes (docs/distributed.md); the result is that of one process but for
 BatchNorm, which sees only its process's images.
@@ -57,6 +60,24 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be repeated."),
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init",
+            metavar="MODEL",
+            help="Start from the weights of a packaged name, a checkpoint or a run's folder, as far as they fit; "
+            "short for --set init=MODEL.",
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            "--teacher",
+            metavar="MODEL",
+            help="Learn from this model too: any that fleetseg opens, or self for the weights' own moving average. "
+            "For the stages with a distillation section; if none has, for all that train the whole network.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last whole epoch.")] = False,
     devices: Annotated[
         int | None,
@@ -70,7 +91,7 @@ def train(
     from fleetseg.training.processes import ALONE, check_counts, from_environment, launch
     from fleetseg.training.recipe_file import load_recipe
 
-    loaded = load_recipe(recipe, settings or [])
+    loaded = load_recipe(recipe, settings or [], init=init, teacher=teacher)
     source = data or _data_of(loaded, out, resume)
     require_extra()
     processes = from_environment(os.environ)

@@ -25,19 +25,23 @@ class Augmentation:
     scale: factor range applied to the image, drawn uniformly in its logarithm.
     flip: probability of a horizontal flip.
     colour: strength of brightness, contrast, saturation and tint changes; 0 is off, 0.3 is usual.
+    balance: probability of a crop around a pixel of a class drawn from those of the image, each as likely.
     """
 
     size: tuple[int, int]
     scale: tuple[float, float] = (1.0, 1.0)
     flip: float = 0.0
     colour: float = 0.0
+    balance: float = 0.0
 
     def __call__(
         self, image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
         """(H, W, 3) and (H, W) of any size → the same of `size`; all randomness is drawn from `rng`."""
         scale = float(np.exp(rng.uniform(*np.log(self.scale))))
-        image, mask = scaled_crop(image, mask, self.size, scale, rng)
+        balanced = self.balance > 0 and rng.random() < self.balance
+        focus = pixel_of_random_class(mask, rng) if balanced else None
+        image, mask = scaled_crop(image, mask, self.size, scale, rng, focus)
         if rng.random() < self.flip:
             image, mask = image[:, ::-1], mask[:, ::-1]
         if self.colour > 0:
@@ -51,17 +55,15 @@ def scaled_crop(
     size: tuple[int, int],
     scale: float,
     rng: np.random.Generator,
+    focus: tuple[int, int] | None = None,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Scale by `scale` and cut a random window of `size` (W, H); an affine warp computes the window alone.
 
-    Beyond the image: the border colour and unlabelled.
+    Beyond the image: the border colour and unlabelled. The pixel `focus` (column, row) is inside.
     """
-    width, height = size
-    room_x = image.shape[1] * scale - width
-    room_y = image.shape[0] * scale - height
-    # Where the image is smaller than the window, it lies anywhere inside the window.
-    left = rng.uniform(min(room_x, 0.0), max(room_x, 0.0))
-    top = rng.uniform(min(room_y, 0.0), max(room_y, 0.0))
+    column, row = focus or (None, None)
+    left = rng.uniform(*_window_starts(image.shape[1], size[0], scale, column))
+    top = rng.uniform(*_window_starts(image.shape[0], size[1], scale, row))
     if scale == 1.0:
         left, top = round(left), round(top)  # whole pixels: no interpolation, labels and image stay exact
     offset = scale / 2 - 0.5
@@ -75,6 +77,26 @@ def scaled_crop(
     warped = _warp(source, source_matrix, size, cv2.INTER_LINEAR, BORDER_COLOUR)
     warped_mask = _warp(mask, matrix, size, cv2.INTER_NEAREST, (IGNORE_INDEX,))
     return warped, warped_mask
+
+
+def _window_starts(length: int, window: int, scale: float, focus: int | None) -> tuple[float, float]:
+    """Between which numbers a window may start on an axis; a shorter image lies anywhere inside the window."""
+    room = length * scale - window
+    first, last = min(room, 0.0), max(room, 0.0)
+    if focus is None:
+        return first, last
+    place = (focus + 0.5) * scale
+    return min(max(first, place + 0.5 - window), last), max(min(last, place - 0.5), first)
+
+
+def pixel_of_random_class(mask: npt.NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int] | None:
+    """(column, row) of a pixel of a class that occurs in the mask, every class as likely; None if none does."""
+    classes = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:IGNORE_INDEX])
+    if not classes.size:
+        return None
+    places = np.flatnonzero(mask.ravel() == rng.choice(classes))
+    row, column = divmod(int(rng.choice(places)), mask.shape[1])
+    return column, row
 
 
 def _warp(

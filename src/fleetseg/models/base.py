@@ -24,6 +24,9 @@ class SegmentationNetwork(nn.Module):
 
     #: Image pixels per logit pixel and axis: 1 for full-size logits, 8 for the encoders.
     output_stride: int = 1
+    #: The name of the module inside whose output is the encoder's last map, and its channels: an auxiliary head can
+    #: read it while training. None: there is no such place.
+    encoder_map: tuple[str, int] | None = None
     #: The registered name and options that rebuild this network; set by `build_network`.
     registered_name: str = ""
     options: Mapping[str, Any] = MappingProxyType({})

@@ -126,6 +126,8 @@ class ENet(SegmentationNetwork):
     `unpooling` ("indices", or "bilinear": the skip is enlarged without the encoder's pooling indices).
     """
 
+    encoder_map = ("encoder.stage3", 128)
+
     def __init__(
         self,
         num_classes: int,

@@ -184,6 +184,8 @@ class ESPNet(SegmentationNetwork):
     weights).
     """
 
+    encoder_map = ("encoder.join3", 256)
+
     def __init__(
         self,
         num_classes: int,

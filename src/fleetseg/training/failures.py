@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-import torch
 
 from fleetseg.errors import TrainingError
 from fleetseg.training.collectives import noticing_lost_processes
+from fleetseg.training.memory_fit import is_out_of_memory
 from fleetseg.training.recipe import StageSection
 
 
@@ -32,21 +32,31 @@ def interruptions() -> Iterator[None]:
 
 
 @contextmanager
-def sentences_for_torch(stage: StageSection) -> Iterator[None]:
-    """`TrainingError` for what a user meets as a `RuntimeError` of torch: no memory, a worker killed."""
+def sentences_for_torch(stage: StageSection, fits: Callable[[], int | None]) -> Iterator[None]:
+    """`TrainingError` for what a user meets as a `RuntimeError` of torch: no memory, a worker killed.
+
+    `fits` tells the batch size for which the memory does suffice.
+    """
     try:
         with noticing_lost_processes():
             yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         text = str(error)
         if "DataLoader worker" in text:
             raise TrainingError(
                 f"stage {stage.name}: a process that prepares images was ended from outside, perhaps for "
                 f"lack of memory; --resume continues from the last whole epoch"
             ) from error
-        if "can't allocate memory" in text or isinstance(error, torch.OutOfMemoryError):
-            raise TrainingError(
-                f"stage {stage.name}: the memory does not suffice for batches of {stage.batch_size} images; "
-                f"lower stages.{stage.name}.batch_size or its crop"
-            ) from error
+        if is_out_of_memory(error):
+            traceback.clear_frames(error.__traceback__)  # what the failed step held
+            raise _out_of_memory(stage, fits()) from error
         raise
+
+
+def _out_of_memory(stage: StageSection, fitting: int | None) -> TrainingError:
+    remedy = f"lower stages.{stage.name}.batch_size or its crop"
+    if fitting is not None:
+        remedy = f"{fitting} fit: --set stages.{stage.name}.batch_size={fitting}"
+    return TrainingError(
+        f"stage {stage.name}: the memory does not suffice for batches of {stage.batch_size} images; {remedy}"
+    )

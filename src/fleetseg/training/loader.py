@@ -128,6 +128,16 @@ def collate(items: Sequence[Item]) -> Any:
     return default_collate(list(items))
 
 
+def same_batches(loader: DataLoader[Item]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of the loader's running epoch once more, read in this process; the first error is raised."""
+    assert loader.batch_sampler is not None
+    for keys in loader.batch_sampler:
+        batch = collate([loader.dataset[key] for key in keys])
+        if isinstance(batch, FleetsegError):
+            raise batch
+        yield batch
+
+
 def validation_loader(dataset: Dataset, processes: Processes = ALONE) -> DataLoader[Any]:
     """Whole images of whatever sizes, one a batch: (1, 3, H, W) and (1, H, W) uint8; this process's share of them."""
     mine = range(processes.rank, len(dataset), processes.world)

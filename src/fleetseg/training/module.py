@@ -19,11 +19,18 @@ from fleetseg.metadata import Normalisation
 from fleetseg.metrics import ConfusionMatrix, Scores
 from fleetseg.models.base import SegmentationNetwork
 from fleetseg.training.averaging import AveragedNetwork
+from fleetseg.training.cell_targets import cell_targets
 from fleetseg.training.collectives import labelled_weight, total
+from fleetseg.training.failed_batch import SaveBatch
+from fleetseg.training.loader import same_batches
+from fleetseg.training.objective import Objective
+from fleetseg.training.optimisers import build_optimiser
 from fleetseg.training.precision import Precision
 from fleetseg.training.processes import ALONE, Processes
 from fleetseg.training.recipe import StageSection
-from fleetseg.training.schedules import learning_rate_factor
+from fleetseg.training.recipe_distillation import SELF
+from fleetseg.training.teacher import Teacher
+from fleetseg.training.weight_averaging import WeightAverage, estimate_statistics
 
 
 class TrainingModule(pl.LightningModule):
@@ -43,8 +50,14 @@ class TrainingModule(pl.LightningModule):
         seed: int,
         precision: Precision,
         processes: Processes = ALONE,
+        frozen_norms: frozenset[str] = frozenset(),
+        teacher: Teacher | None = None,
+        save_batch: SaveBatch | None = None,
     ) -> None:
-        """`class_weights` is (C,); `seed` is the stage's, below 2³²."""
+        """`class_weights` is (C,); `seed` is the stage's, below 2³²; `frozen_norms` keep their running statistics.
+
+        `save_batch` keeps a batch whose loss is no number.
+        """
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.stage = stage
@@ -52,7 +65,13 @@ class TrainingModule(pl.LightningModule):
         self.seed = seed
         self.processes = processes
         self.precision_choice = precision
+        self.frozen_norms = frozen_norms
+        self.teacher = teacher
+        self.save_batch = save_batch
+        # Copies before the objective, whose auxiliary head listens to the network.
         self.average = AveragedNetwork(network, stage.ema) if stage.ema else None
+        self.weight_average = WeightAverage(network) if stage.swa_epochs else None
+        self.objective = Objective(network, stage)
         self._constant("class_weights", torch.from_numpy(class_weights))
         self._constant("mean", torch.tensor(normalisation.mean).view(1, -1, 1, 1))
         self._constant("factor", normalisation.scale / torch.tensor(normalisation.std).view(1, -1, 1, 1))
@@ -71,6 +90,8 @@ class TrainingModule(pl.LightningModule):
     def best_network(self) -> SegmentationNetwork:
         """The network that is validated and saved: the averaged one where there is one."""
         network = self.average.module if self.average is not None else self.network
+        if self.weight_average is not None and int(self.weight_average.count):
+            network = self.weight_average.module
         assert isinstance(network, SegmentationNetwork)
         return network
 
@@ -83,10 +104,31 @@ class TrainingModule(pl.LightningModule):
         result: Tensor = values.sub_(self.mean).mul_(self.factor)
         return result
 
-    def _forward_loss(self, images: Tensor, target: Tensor) -> Tensor:
+    def _forward_loss(self, images: Tensor, target: Tensor, teacher: Tensor | None = None) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision_choice.bf16):
             logits = self.network(images)
-        return F.cross_entropy(logits.float(), target, self.class_weights, ignore_index=IGNORE_INDEX)
+            auxiliary = self.objective.auxiliary_logits()
+        loss: Tensor = self.objective(logits, auxiliary, target, self.class_weights, teacher)
+        return loss
+
+    def _teacher_logits(self, images: Tensor, normalised: Tensor) -> Tensor | None:
+        """What the teacher says of a batch; None without one."""
+        if self.teacher is not None:
+            return self.teacher(images)
+        section = self.stage.distillation
+        if section is None or section.teacher != SELF:
+            return None
+        assert self.average is not None  # the recipe's check
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision_choice.bf16):
+            logits: Tensor = self.average.module.eval()(normalised)
+        return logits.float()
+
+    def train(self, mode: bool = True) -> TrainingModule:
+        """As usual, but frozen BatchNorms go on using their running statistics."""
+        super().train(mode)
+        for name in self.frozen_norms:
+            self.network.get_submodule(name).eval()
+        return self
 
     def on_train_epoch_start(self) -> None:
         """Dropout's random numbers depend on seed and epoch alone, so that a resumed run draws the same."""
@@ -95,26 +137,34 @@ class TrainingModule(pl.LightningModule):
         self.loss_sum, self.batches, self.images = 0.0, 0, 0
         self.learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
-    def training_step(self, batch: tuple[Tensor, Tensor] | FleetsegError, _index: int) -> Tensor | None:
-        """Weighted cross-entropy; None, which moves no weight, for a batch without a labelled pixel."""
+    def training_step(self, batch: tuple[Tensor, Tensor] | FleetsegError, index: int) -> Tensor | None:
+        """The recipe's loss; None, which moves no weight, for a batch without a labelled pixel."""
         if isinstance(batch, FleetsegError):
             raise batch
         images, target = batch
         target = cell_targets(target, self.network.output_stride)
         if self.processes.world > 1:
-            return self._shared_step(images, target)
-        loss: Tensor = self._loss(self.normalise(images), target.long())
-        value = float(loss.detach())
+            return self._shared_step(images, target, index)
         self.images += len(images)
-        if not math.isfinite(value):
-            if bool((target != IGNORE_INDEX).any()):
-                raise self.diverged(f"the loss became {value}")
+        if not bool((target != IGNORE_INDEX).any()):
             return None
-        self.loss_sum += value
+        loss = self._finite_loss(images, target, index)
+        self.loss_sum += float(loss.detach())
         self.batches += 1
         return loss
 
-    def _shared_step(self, images: Tensor, target: Tensor) -> Tensor:
+    def _finite_loss(self, images: Tensor, target: Tensor, index: int) -> Tensor:
+        """The loss of batch number `index`; `TrainingError` if it is no number."""
+        normalised = self.normalise(images)
+        teacher = self._teacher_logits(images, normalised)
+        loss: Tensor = self._loss(normalised, target.long(), *([] if teacher is None else [teacher]))
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            kept = "" if self.save_batch is None else self.save_batch(images, target, index)
+            raise self.diverged(f"the loss became {value}{kept}")
+        return loss
+
+    def _shared_step(self, images: Tensor, target: Tensor, index: int) -> Tensor:
         """This process's part of a step of several.
 
         DDP takes the mean of the gradients of all W processes. Multiplied by W and by its share of the labelled
@@ -122,12 +172,10 @@ class TrainingModule(pl.LightningModule):
         """
         weight = labelled_weight(target, self.class_weights)
         if not bool(weight):
-            # The loss of no pixel is no number; that of one counts nothing with the weight 0.
+            # The loss of no pixel moves nothing; that of one counts nothing with the weight 0.
             target = target.clone()
             target[0, 0, 0] = 0
-        loss: Tensor = self._loss(self.normalise(images), target.long())
-        if not bool(torch.isfinite(loss)):
-            raise self.diverged(f"the loss became {float(loss.detach())}")
+        loss = self._finite_loss(images, target, index)
         mine = torch.stack((weight, weight * loss.detach(), weight.new_tensor(len(images))))
         whole_weight, whole_loss, count = total(self.processes, mine).tolist()
         self.images += int(count)
@@ -146,10 +194,30 @@ class TrainingModule(pl.LightningModule):
             f"stages.{self.stage.name}.optimiser.learning_rate (it is {self.stage.optimiser.learning_rate:g})"
         )
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Move the averaged weights towards the new ones."""
-        if self.average is not None:
+    def on_train_batch_end(self, _outputs: Any = None, _batch: Any = None, index: int = 0) -> None:
+        """Move the averaged weights towards the new ones, where there are new ones."""
+        last = index + 1 == self.steps_per_epoch
+        if self.average is not None and (last or (index + 1) % self.stage.optimiser.accumulate == 0):
             self.average.update(self.network)
+        if self.weight_average is not None and last and self.current_epoch >= self._first_averaged_epoch:
+            self._average_epoch(self.weight_average)
+
+    @property
+    def _first_averaged_epoch(self) -> int:
+        return self.stage.epochs - (self.stage.swa_epochs or 0)
+
+    def _average_epoch(self, average: WeightAverage) -> None:
+        """Add this epoch's weights; then BatchNorm sees the epoch's images once more."""
+        average.add(self.network)
+        loader = self.trainer.train_dataloader
+        assert loader is not None
+        batches = (self.normalise(images.to(self.device)) for images, _ in same_batches(loader))
+
+        def forward(images: Tensor) -> None:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision_choice.bf16):
+                average.module(images)
+
+        estimate_statistics(average.module, batches, forward, self.frozen_norms)
 
     @property
     def mean_loss(self) -> float:
@@ -186,30 +254,12 @@ class TrainingModule(pl.LightningModule):
             raise DataError("the split 'val' has no labelled pixel, so the best weights cannot be told")
 
     def configure_optimizers(self) -> Any:
-        """Adam or AdamW with the stage's schedule, stepped every batch."""
-        section = self.stage.optimiser
-        cls = torch.optim.AdamW if section.name == "adamw" else torch.optim.Adam
-        optimiser = cls(
-            self.network.parameters(), lr=section.learning_rate, weight_decay=section.weight_decay, fused=True
-        )
-        factor = learning_rate_factor(self.stage.schedule, self.stage.epochs, self.steps_per_epoch)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        """Adam or AdamW with the stage's schedule, stepped every update."""
+        parameters = [*self.network.parameters(), *self.objective.parameters()]
+        return build_optimiser(parameters, self.stage, self.steps_per_epoch)
 
 
-def cell_targets(target: Tensor, stride: int) -> Tensor:
-    """(B, H, W) → (B, ⌈H/stride⌉, ⌈W/stride⌉): the label at the centre of each logit's cell.
-
-    A cell at the right or bottom edge whose centre lies beyond the image is unlabelled.
-    """
-    if stride == 1:
-        return target
-    height, width = target.shape[-2:]
-    padded = F.pad(target, (0, -width % stride, 0, -height % stride), value=IGNORE_INDEX)
-    return padded[:, stride // 2 :: stride, stride // 2 :: stride]
-
-
-def compiled(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """torch.compile for one fixed size; what an earlier stage compiled for its own size is forgotten."""
     torch._dynamo.reset()
     return torch.compile(function, dynamic=False)

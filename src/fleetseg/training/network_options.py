@@ -115,6 +115,9 @@ NETWORK_OPTIONS: dict[str, type[BaseModel]] = {
 #: Networks whose encoder can be trained first, in a stage with ``part: encoder``.
 WITH_ENCODER = ("enet", "espnet")
 
+#: Networks beside whose decoder a head at the encoder's end can be trained (``loss.auxiliary``).
+WITH_ENCODER_MAP = ("enet", "espnet")
+
 
 def check_network_name(name: str) -> str:
     """`name`; `ValueError` with the nearest names if there is no such network or variant."""
@@ -126,6 +129,11 @@ def check_network_name(name: str) -> str:
 def has_encoder(name: str) -> bool:
     """Whether a stage of that network can have ``part: encoder``."""
     return resolved(name, {})[0] in WITH_ENCODER
+
+
+def has_encoder_map(name: str) -> bool:
+    """Whether a stage of that network can have ``loss.auxiliary``."""
+    return resolved(name, {})[0] in WITH_ENCODER_MAP
 
 
 def check_network_options(name: str, options: dict[str, Any]) -> None:

@@ -8,17 +8,25 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fleetseg.metadata import Normalisation
-from fleetseg.training.network_options import WITH_ENCODER, check_network_name, check_network_options, has_encoder
+from fleetseg.training.network_options import (
+    WITH_ENCODER,
+    WITH_ENCODER_MAP,
+    check_network_name,
+    check_network_options,
+    has_encoder,
+    has_encoder_map,
+)
+from fleetseg.training.recipe_augmentation import AugmentationSection
+from fleetseg.training.recipe_distillation import SELF, DistillationSection
+from fleetseg.training.recipe_loss import LossSection
+from fleetseg.training.recipe_optimiser import OptimiserSection, ScheduleSection
+from fleetseg.training.recipe_section import Section
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
-
-
-class NetworkSection(_Section):
+class NetworkSection(Section):
     """Which network, and its options (alpha2, alpha3, …)."""
 
     name: str
@@ -35,7 +43,7 @@ class NetworkSection(_Section):
         return self
 
 
-class DataSection(_Section):
+class DataSection(Section):
     """What training reads besides the data set that --data names."""
 
     #: Built-in scenes mixed into each epoch, new ones every epoch; only for data with CamVid's 11 classes.
@@ -46,54 +54,7 @@ class DataSection(_Section):
     cache: bool = True
 
 
-class OptimiserSection(_Section):
-    """Adam (L2 decay in the gradient, as the papers) or AdamW (decoupled decay)."""
-
-    name: Literal["adam", "adamw"] = "adam"
-    learning_rate: float = Field(default=5e-4, gt=0)
-    weight_decay: float = Field(default=2e-4, ge=0)
-
-
-class ScheduleSection(_Section):
-    """Learning rate over the stage, after a linear warm-up.
-
-    constant; step: × `gamma` every `step_epochs`; poly: × (1 − progress)^power; cosine: half a cosine to 0.
-    """
-
-    name: Literal["constant", "step", "poly", "cosine"] = "poly"
-    warmup_epochs: float = Field(default=0.0, ge=0)
-    power: float = Field(default=0.9, gt=0)
-    step_epochs: int = Field(default=100, ge=1)
-    gamma: float = Field(default=0.1, gt=0)
-
-
-class LossSection(_Section):
-    """Cross-entropy with class weights (see `data.class_weights`)."""
-
-    class_weights: Literal["none", "enet", "inverse", "median"] = "enet"
-    #: The c of ENet's 1/ln(c + p); 1.02 is ENet's, 1.10 ESPNet's.
-    c: float = Field(default=1.02, gt=1.0)
-
-
-class AugmentationSection(_Section):
-    """See `data.transforms.Augmentation`; `crop` is (width, height)."""
-
-    crop: tuple[int, int] = (480, 360)
-    scale: tuple[float, float] = (1.0, 1.0)
-    flip: float = Field(default=0.5, ge=0, le=1)
-    colour: float = Field(default=0.0, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _check(self) -> AugmentationSection:
-        # At 1/8 a smaller crop is a single pixel, of which BatchNorm has no variance.
-        if min(self.crop) < 16:
-            raise ValueError(f"crop is {list(self.crop)}; width and height must be at least 16")
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale is {list(self.scale)}; it must be a rising pair above 0")
-        return self
-
-
-class StageSection(_Section):
+class StageSection(Section):
     """One leg of training. Stages run in order and pass their weights on."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -108,10 +69,18 @@ class StageSection(_Section):
     optimiser: OptimiserSection = OptimiserSection()
     schedule: ScheduleSection = ScheduleSection()
     loss: LossSection = LossSection()
+    distillation: DistillationSection | None = None
+    #: Patterns of parameter names, such as "encoder.*", that this stage leaves as they are, BatchNorm included.
+    freeze: tuple[str, ...] = ()
     #: Decay of the weights' exponential moving average, which is then validated and kept; None: no average.
     ema: float | None = Field(default=None, gt=0, lt=1)
+    #: The last so many epochs' weights are averaged equally, and the average is validated and kept; BatchNorm's
+    #: statistics are measured anew for it, which costs a forward pass over the training set an epoch.
+    swa_epochs: int | None = Field(default=None, ge=1)
     #: Epochs between two validations; the last epoch is validated too.
     validate_every: int = Field(default=5, ge=1)
+    #: The stage ends after so many validations in a row without a better mIoU; None: never before its last epoch.
+    patience: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> StageSection:
@@ -120,10 +89,19 @@ class StageSection(_Section):
                 f"schedule.warmup_epochs is {self.schedule.warmup_epochs:g} but the stage has {self.epochs} "
                 f"epochs; use at most that many"
             )
+        if self.swa_epochs is not None and (self.ema is not None or self.swa_epochs > self.epochs):
+            raise ValueError(
+                f"swa_epochs is {self.swa_epochs}; it must not be above the stage's {self.epochs} epochs and goes "
+                f"without ema"
+            )
+        if self.part == "encoder" and self.loss.auxiliary:
+            raise ValueError("loss.auxiliary trains the encoder beside a decoder; a stage with part: encoder has none")
+        if self.distillation is not None and self.distillation.teacher == SELF and self.ema is None:
+            raise ValueError("distillation.teacher is self, the moving average of the weights; give ema, such as 0.99")
         return self
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """A whole training run."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -136,6 +114,8 @@ class Recipe(_Section):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     #: torch.compile the training step: minutes to build, then faster epochs.
     compile: bool = False
+    #: A packaged name, a checkpoint or a run's folder whose weights training starts from, as far as they fit.
+    init: str | None = None
     #: Where a run reads data if --data is not given.
     default_data: str | None = None
     licence: str = ""
@@ -155,6 +135,12 @@ class Recipe(_Section):
             raise ValueError(
                 f"stage {names[0]} has part: encoder, but network '{self.network.name}' has no encoder to "
                 f"train first; {' and '.join(WITH_ENCODER)} have"
+            )
+        auxiliary = next((stage.name for stage in self.stages if stage.loss.auxiliary), None)
+        if auxiliary is not None and not has_encoder_map(self.network.name):
+            raise ValueError(
+                f"stage {auxiliary} has loss.auxiliary, but network '{self.network.name}' has no place for an "
+                f"auxiliary head; {' and '.join(WITH_ENCODER_MAP)} have"
             )
         if len(self.normalisation.mean) != 3:
             count = len(self.normalisation.mean)

@@ -21,11 +21,14 @@ def packaged_recipes() -> tuple[str, ...]:
     return tuple(sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".yaml")))
 
 
-def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    name_or_path: str, overrides: Sequence[str] = (), *, init: str | None = None, teacher: str | None = None
+) -> Recipe:
     """A packaged recipe by name or a YAML file by path, with `key=value` overrides applied.
 
     Keys are dotted; a stage is named by its name or number: ``stages.fine.epochs=20``,
-    ``stages.0.batch_size=4``.
+    ``stages.0.batch_size=4``. `init` replaces the recipe's own, `teacher` that of every stage with a distillation
+    section or, where there is none, of every stage that trains the whole network.
     Raises `RecipeError` naming the key and what is legal there.
     """
     text, source = _read(name_or_path)
@@ -37,6 +40,10 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{source}: a recipe is a mapping with the keys {', '.join(Recipe.model_fields)}")
     for override in overrides:
         _apply(tree, override)
+    if init is not None:
+        tree["init"] = init
+    if teacher is not None:
+        _set_teacher(tree, teacher)
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
@@ -78,6 +85,15 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         place[last] = parsed
     else:
         raise RecipeError(f"--set {override}: '{last}' has no place below a plain value")
+
+
+def _set_teacher(tree: dict[str, Any], teacher: str) -> None:
+    """Leaves a tree alone that is no recipe: validation says why."""
+    stages = tree.get("stages")
+    sections = [stage for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
+    taught = [stage for stage in sections if isinstance(stage.get("distillation"), dict)]
+    for stage in taught or [stage for stage in sections if stage.get("part", "network") == "network"]:
+        stage["distillation"] = {**(stage.get("distillation") or {}), "teacher": teacher}
 
 
 def _value(text: str, override: str) -> Any:

@@ -23,7 +23,10 @@ class ResumePointIO(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write; `OutputError` if that is impossible."""
         with replacing(path) as temporary:
-            torch.save(checkpoint, temporary)
+            try:
+                torch.save(checkpoint, temporary)
+            except RuntimeError as error:  # torch's word for a full disk
+                raise OSError(0, "the disk may be full: " + str(error).splitlines()[0]) from error
 
     def load_checkpoint(
         self,

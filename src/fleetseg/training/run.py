@@ -14,25 +14,37 @@ from torch.utils.data import DataLoader
 
 import fleetseg
 from fleetseg.data import open_dataset
-from fleetseg.data.base import Dataset
 from fleetseg.data.class_weights import ClassStatistics, class_statistics, class_weights
 from fleetseg.data.transforms import Augmentation
-from fleetseg.errors import DataError, RecipeError, UsageError
-from fleetseg.labels import CAMVID_11
 from fleetseg.metadata import ModelMetadata
 from fleetseg.metrics import Scores
-from fleetseg.models import build_encoder, build_network, network_entry
+from fleetseg.models import network_entry
 from fleetseg.models.base import SegmentationNetwork
 from fleetseg.models.checkpoint import load_checkpoint, save_checkpoint, spec_of
 from fleetseg.training.allocator import keep_freed_memory
+from fleetseg.training.checks import check_data, check_shares, scenes_of
 from fleetseg.training.collectives import SharedStatistics, broadcast, wait_for_all
+from fleetseg.training.early_stop import EarlyStop, last_epoch
 from fleetseg.training.epoch_end import EpochClock, EpochEnd, ValidationTurns, Watch
+from fleetseg.training.failed_batch import batch_saver
 from fleetseg.training.failures import interruptions, sentences_for_torch
 from fleetseg.training.fixed_images import FixedImages
+from fleetseg.training.folder_lock import FolderLock
+from fleetseg.training.freezing import freeze
 from fleetseg.training.history import History
 from fleetseg.training.loader import EpochSampler, Item, TrainingSamples, training_loader, validation_loader
+from fleetseg.training.memory_fit import fitting_batch_size
 from fleetseg.training.module import TrainingModule
 from fleetseg.training.precision import choose_precision
+from fleetseg.training.prepare import (
+    absent_classes,
+    check_stages,
+    fresh_network,
+    large_crop,
+    open_teachers,
+    read_initial_weights,
+    say,
+)
 from fleetseg.training.processes import ALONE, Processes
 from fleetseg.training.progress import LiveProgress, track
 from fleetseg.training.quiet import quiet_libraries
@@ -60,10 +72,16 @@ class Run:
         self.train_set = open_dataset(data, "train")
         self.val_set = open_dataset(data, "val")
         check_data(recipe, self.train_set, data)
+        check_stages(recipe, self.train_set.labels)
+        self.teachers = open_teachers(recipe, self.train_set.labels)
         self.folder = RunFolder(out)
+        # A run that was begun has its weights from its own files.
+        begun = self.folder.recipe.exists()
+        self._initial = None if begun else read_initial_weights(recipe, self.train_set.labels)
+        self.lock: FolderLock | None = None
         if processes.first:
             check_shares(recipe, data, len(self.train_set), len(self.val_set), processes.world)
-            self.folder.open(recipe, DataRecord.of(data, self.train_set, self.val_set), resume)
+            self.lock = self.folder.open(recipe, DataRecord.of(data, self.train_set, self.val_set), resume)
             wait_for_all(processes)
         self.history = History(self.folder.history)
         self.best_miou = self._best_so_far()
@@ -90,6 +108,8 @@ class Run:
                 self._cache_samples()
             for index in range(len(done), len(self.recipe.stages)):
                 previous = self._run_stage(index, self.recipe.stages[index], previous)
+        if self.lock is not None:
+            self.lock.release()
         return self.folder.best
 
     def _cache_samples(self) -> None:
@@ -106,6 +126,8 @@ class Run:
         seed = self.recipe.seed * 1000 + index
         pl.seed_everything(seed, verbose=False)
         network = self._build(stage, previous)
+        frozen_norms = freeze(network, stage.freeze, stage.name)
+        self._note(large_crop(stage, self.train_set))
         sampler_seed = (self.recipe.seed, index)
         loader = self._training_loader(stage, sampler_seed)
         module = TrainingModule(
@@ -117,6 +139,9 @@ class Run:
             seed=seed,
             precision=choose_precision(self.recipe),
             processes=self.processes,
+            frozen_norms=frozen_norms,
+            teacher=self.teachers.get(stage.name),
+            save_batch=batch_saver(self.folder.failed_batch, self.train_set, loader),
         )
         self._fit(stage, module, loader)
         final = module.best_network
@@ -128,9 +153,12 @@ class Run:
     def _fit(self, stage: StageSection, module: TrainingModule, loader: DataLoader[Item]) -> None:
         assert isinstance(loader.sampler, EpochSampler)
         resume_point = self.folder.resume_point(stage)
-        trainer = make_trainer(stage, self.folder.root, self._callbacks(stage, loader.sampler), self.processes)
+        callbacks = self._callbacks(stage, loader.sampler)
+        # Fewer epochs, if the run was killed after it had decided to stop early.
+        epochs = last_epoch(stage, self.history)
+        trainer = make_trainer(stage, epochs, self.folder.root, callbacks, self.processes)
         start = str(resume_point) if resume_point.exists() else None
-        with interruptions(), sentences_for_torch(stage):
+        with interruptions(), sentences_for_torch(stage, lambda: self._fitting_batch_size(module)):
             trainer.fit(module, loader, validation_loader(self.val_set, self.processes), ckpt_path=start)
         if trainer.interrupted:
             raise KeyboardInterrupt
@@ -145,13 +173,17 @@ class Run:
         if self.processes.first:
             # The pictures come before the clock, which counts them as validation.
             callbacks = [FixedImages(self.val_set), *callbacks, LiveProgress(stage.name, stage.epochs, clock)]
-        return [*callbacks, EpochEnd(resume_point, self.history, self._save, clock, sampler, names, self.watch)]
+        epoch_end = EpochEnd(resume_point, self.history, self._save, clock, sampler, names, self.watch)
+        return [*callbacks, epoch_end, EarlyStop(stage, self.history)]
+
+    def _fitting_batch_size(self, module: TrainingModule) -> int | None:
+        """None where several processes would have to try together."""
+        return fitting_batch_size(module, module.stage.batch_size) if self.processes.world == 1 else None
 
     def _build(self, stage: StageSection, previous: SegmentationNetwork | None) -> SegmentationNetwork:
-        section = self.recipe.network
-        network = build_network(section.name, self.train_set.labels.num_classes, **section.options)
-        if stage.part == "encoder":
-            network = build_encoder(network)
+        network = fresh_network(self.recipe, stage, self.train_set.labels.num_classes)
+        if type(previous) is not type(network) and self.recipe.init is not None:
+            self._start_from_initial(network, stage)
         if previous is None:
             return network
         if type(previous) is type(network):
@@ -160,19 +192,36 @@ class Run:
             network.load_encoder(previous)
         return network
 
+    def _start_from_initial(self, network: SegmentationNetwork, stage: StageSection) -> None:
+        if self.folder.resume_point(stage).exists():
+            return
+        if self._initial is None:
+            self._initial = read_initial_weights(self.recipe, self.train_set.labels)
+        assert self._initial is not None
+        for sentence in self._initial.copy_into(network, self.train_set.labels.names, self.recipe.normalisation):
+            self._note(f"stage {stage.name}: {sentence}")
+
+    def _note(self, sentence: str | None) -> None:
+        if sentence is not None and self.processes.first:
+            say(sentence)
+
     def _training_loader(self, stage: StageSection, seed: tuple[int, int]) -> DataLoader[Item]:
         section = stage.augmentation
-        augmentation = Augmentation(section.crop, section.scale, section.flip, section.colour)
+        augmentation = Augmentation(section.crop, section.scale, section.flip, section.colour, section.balance)
         samples = TrainingSamples(self.train_set, augmentation, seed, scenes_of(stage, self.recipe))
         return training_loader(samples, stage.batch_size, self.recipe.data.workers, self.processes)
 
     def _class_weights(self, stage: StageSection) -> np.ndarray[Any, np.dtype[np.float32]]:
-        if stage.loss.class_weights == "none":
+        weights = stage.loss.class_weights
+        if isinstance(weights, tuple):
+            return np.array(weights, np.float32)
+        if weights == "none":
             return np.ones(self.train_set.labels.num_classes, np.float32)
         if self._statistics is None:
             mine = class_statistics(self.train_set) if self.processes.first else None
             self._statistics = broadcast(self.processes, mine)
-        return class_weights(self._statistics, stage.loss.class_weights, stage.loss.c)
+            self._note(absent_classes(self._statistics, self.train_set.labels))
+        return class_weights(self._statistics, weights, stage.loss.c)
 
     def _save(self, network: SegmentationNetwork, stage: str, epoch: int, scores: Scores | None) -> None:
         metadata = self._metadata(network, stage, epoch, scores)
@@ -207,37 +256,3 @@ class Run:
             licence=self.recipe.licence,
             provenance=provenance,
         )
-
-
-def check_data(recipe: Recipe, train_set: Dataset, data: str) -> None:
-    """`DataError` or `RecipeError` if `recipe` cannot be trained on a data set opened as `data`."""
-    labels = train_set.labels
-    if len(train_set) == 0:
-        raise DataError(f"{data}: the split 'train' has no images")
-    if not 2 <= labels.num_classes <= 255:
-        raise DataError(f"{data}: has {labels.num_classes} classes; a network of 2 to 255 can be trained")
-    if recipe.data.scenes and labels.names != CAMVID_11.names:
-        raise RecipeError(
-            f"data.scenes is {recipe.data.scenes}, but the built-in scenes have CamVid's 11 classes and "
-            f"{data} has {labels.num_classes} others; set data.scenes=0"
-        )
-
-
-def check_shares(recipe: Recipe, data: str, train_images: int, val_images: int, processes: int) -> None:
-    """`UsageError` unless every process gets an image of each batch and of the validation split."""
-    for stage in recipe.stages:
-        batch = min(stage.batch_size, train_images + scenes_of(stage, recipe))
-        if batch < processes:
-            raise UsageError(
-                f"a batch of stage {stage.name} has {batch} images, fewer than the {processes} processes that would "
-                f"share it; use fewer --devices or a larger stages.{stage.name}.batch_size"
-            )
-    if val_images < processes:
-        raise UsageError(f"{data}: 'val' has {val_images} images for {processes} processes; use fewer --devices")
-
-
-def scenes_of(stage: StageSection, recipe: Recipe) -> int:
-    """How many built-in scenes each epoch of a stage mixes in."""
-    if recipe.data.scenes == 0 or stage.scenes is None:
-        return recipe.data.scenes
-    return stage.scenes

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fleetseg.atomic import write_text
+from fleetseg.atomic import check_writable, write_text
 from fleetseg.data.base import Dataset
 from fleetseg.data.opening import layout_of
 from fleetseg.errors import FleetsegError, TrainingError, UsageError
+from fleetseg.training.folder_lock import FolderLock
 from fleetseg.training.recipe import Recipe, StageSection
 from fleetseg.training.recipe_file import load_recipe
 
@@ -64,6 +65,11 @@ class RunFolder:
         """The newest weights."""
         return self.root / "last.safetensors"
 
+    @property
+    def failed_batch(self) -> Path:
+        """The batch whose loss was no number."""
+        return self.root / "failed-batch.npz"
+
     def resume_point(self, stage: StageSection) -> Path:
         """Lightning's state at the newest epoch boundary of a stage."""
         return self.root / "stages" / f"{stage.name}.ckpt"
@@ -72,22 +78,27 @@ class RunFolder:
         """A completed stage's final weights, which the next stage starts from."""
         return self.root / "stages" / f"{stage.name}.safetensors"
 
-    def open(self, recipe: Recipe, data: DataRecord, resume: bool) -> None:
-        """Make the folder, or check that it holds this very run.
+    def open(self, recipe: Recipe, data: DataRecord, resume: bool) -> FolderLock:
+        """Make the folder, or check that it holds this very run; it is this process's until the lock is released.
 
-        Raises `UsageError` if it holds a run and `resume` is false, if the run has another recipe or other
-        data, or if files of a run lie there without a recipe; `OutputError` if it cannot be written.
+        Raises `UsageError` if it holds a run and `resume` is false, if a live process trains in it, if the run has
+        another recipe or other data, or if files of a run lie there without a recipe; `OutputError` if it cannot be
+        written.
         """
+        if self.recipe.exists() and not resume:
+            raise UsageError(f"{self.root}: holds a run already; add --resume or choose another --out")
         if not self.recipe.exists():
             self._refuse_strange_files()
+            check_writable(self.root)
+        lock = FolderLock(self.root / ".lock")
+        if not self.recipe.exists():
             write_text(self.recipe, recipe.to_yaml())
-        elif not resume:
-            raise UsageError(f"{self.root}: holds a run already; add --resume or choose another --out")
         else:
             self._check_recipe(recipe)
             self._check_data(data)
             self._remove_temporary_files()
         write_text(self.data, json.dumps(asdict(data), indent=2) + "\n")
+        return lock
 
     def recorded_data(self) -> DataRecord | None:
         """What the run was trained on; None before it began. `TrainingError` if the record is broken."""

@@ -17,10 +17,14 @@ from fleetseg.training.recipe import StageSection
 from fleetseg.training.resume_point import ResumePointIO
 
 
-def make_trainer(stage: StageSection, out: Path, callbacks: list[pl.Callback], processes: Processes) -> pl.Trainer:
-    """A trainer whose resume points, bars and files are `callbacks`' affair, not its own."""
+def make_trainer(
+    stage: StageSection, epochs: int, out: Path, callbacks: list[pl.Callback], processes: Processes
+) -> pl.Trainer:
+    """A trainer of `epochs` epochs whose resume points, bars and files are `callbacks`' affair, not its own."""
     return pl.Trainer(
-        max_epochs=stage.epochs,
+        max_epochs=epochs,
+        accumulate_grad_batches=stage.optimiser.accumulate,
+        gradient_clip_val=stage.optimiser.clip,
         callbacks=callbacks,
         logger=TensorBoardLogger(out, name="tensorboard", version=""),
         default_root_dir=str(out),

@@ -1,0 +1,47 @@
+"""All that a stage minimises: the loss of the labels, the auxiliary head's, the distance from a teacher."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from fleetseg.models.base import SegmentationNetwork
+from fleetseg.training.auxiliary import ENCODER_STRIDE, AuxiliaryHead
+from fleetseg.training.cell_targets import cell_targets
+from fleetseg.training.losses import build_loss
+from fleetseg.training.losses.cross_entropy import cross_entropy
+from fleetseg.training.losses.distillation import distillation_loss
+from fleetseg.training.recipe import StageSection
+from fleetseg.training.teacher import resized_like
+
+
+class Objective(nn.Module):
+    """A stage's loss; its parameters, if any, are the auxiliary head's."""
+
+    def __init__(self, network: SegmentationNetwork, stage: StageSection) -> None:
+        super().__init__()
+        self.loss = build_loss(stage.loss.terms)
+        self.weight = stage.loss.auxiliary
+        self.auxiliary = AuxiliaryHead(network) if self.weight else None
+        self.distillation = stage.distillation
+
+    def auxiliary_logits(self) -> Tensor | None:
+        """(N, C, H/8, W/8) after the network's forward pass; None without an auxiliary head."""
+        return None if self.auxiliary is None else self.auxiliary.logits()
+
+    def forward(
+        self,
+        logits: Tensor,
+        auxiliary: Tensor | None,
+        target: Tensor,
+        class_weights: Tensor,
+        teacher: Tensor | None,
+    ) -> Tensor:
+        """(N, C, H, W) logits, (N, H, W) int64 target of that size, the teacher's logits of any size → the loss."""
+        loss = self.loss(logits, target, class_weights)
+        if auxiliary is not None:
+            cells = cell_targets(target, ENCODER_STRIDE)
+            loss = loss + self.weight * cross_entropy(auxiliary.float(), cells, class_weights)
+        if self.distillation is not None and teacher is not None:
+            height, width = logits.shape[-2:]
+            loss = loss + distillation_loss(self.distillation, logits, resized_like(teacher, (height, width)), target)
+        return loss

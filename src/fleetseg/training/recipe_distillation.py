@@ -1,0 +1,35 @@
+"""What a recipe can say about learning from a teacher. Needs no torch."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from fleetseg.training.recipe_section import Section
+
+#: As the teacher: the moving average of the network's own weights.
+SELF = "self"
+
+
+class DistillationSection(Section):
+    """Terms that pull the network's logits towards a teacher's; they come on top of the loss of the labels."""
+
+    #: Whatever `fleetseg.load` opens and whose classes include those of the data, or `self`, which needs `ema`.
+    teacher: str
+    #: Weight of the divergence of each pixel's class probabilities (Hinton et al., arXiv 1503.02531).
+    logits: float = Field(default=1.0, ge=0)
+    #: Weight of the divergence of each class's distribution over the pixels (CWD, arXiv 2011.13256).
+    channels: float = Field(default=0.0, ge=0)
+    #: Weight of the squared difference of similarities between regions (structured distillation, arXiv 1903.04197).
+    pairs: float = Field(default=0.0, ge=0)
+    #: Divides the logits of both before the first two.
+    temperature: float = Field(default=2.0, gt=0)
+    #: Side of a region of the third, in pixels of the logits.
+    region: int = Field(default=16, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> DistillationSection:
+        if not self.teacher:
+            raise ValueError("teacher is empty; name a model, or self")
+        if self.logits == self.channels == self.pairs == 0:
+            raise ValueError("logits, channels and pairs are all 0, so the teacher teaches nothing")
+        return self
