@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from fleetseg.training.recipe import Recipe
 from fleetseg.training.checks import scenes_of
+from fleetseg.training.recipe import Recipe
 
 
 @pytest.mark.parametrize(("whole", "stage", "wanted"), [(5, None, 5), (5, 9, 9), (5, 0, 0), (0, 9, 0), (0, None, 0)])
