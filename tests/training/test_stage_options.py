@@ -23,6 +23,7 @@ from fleetseg.training.module import TrainingModule
 from fleetseg.training.network_options import WITH_ENCODER_MAP
 from fleetseg.training.precision import Precision
 from fleetseg.training.recipe import Recipe, StageSection
+from fleetseg.training.recipe_loss import TERM_OPTIONS
 from fleetseg.training.resume_point import ResumePointIO
 from fleetseg.training.run import Run
 from fleetseg.training.weight_averaging import WeightAverage, estimate_statistics
@@ -235,6 +236,28 @@ def test_clipping_bounds_the_step(
     Run(make_recipe(stages=[stage]), str(tiny_data), tmp_path / "run").execute()
     stepped = [norm for norm in norms if norm > 0]
     assert stepped and max(stepped) == pytest.approx(0.25, rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_compiled_and_plain_steps_agree(
+    make_recipe: MakeRecipe, make_stage: MakeStage, tiny_data: Path, tmp_path: Path
+) -> None:
+    """With all terms, the auxiliary head, which listens to the network, and a teacher."""
+    terms = [{"name": name} for name in TERM_OPTIONS]
+    stage = make_stage(
+        "one",
+        epochs=2,
+        loss={"terms": terms, "auxiliary": 0.4},
+        distillation={"teacher": "self", "logits": 1, "channels": 1, "pairs": 1, "region": 8},
+    )
+    losses = []
+    for compiled in (False, True):
+        network = {"name": "espnet", "options": {"alpha2": 1, "alpha3": 1}}
+        recipe = make_recipe(network=network, compile=compiled, stages=[stage])
+        Run(recipe, str(tiny_data), tmp_path / str(compiled)).execute()
+        losses.append([float(row["loss"]) for row in rows(tmp_path / str(compiled))])
+    assert losses[1] == pytest.approx(losses[0], rel=2e-2)
 
 
 def test_options_that_contradict(make_stage: MakeStage) -> None:

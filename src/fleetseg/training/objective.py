@@ -8,8 +8,8 @@ from fleetseg.models.base import SegmentationNetwork
 from fleetseg.training.auxiliary import ENCODER_STRIDE, AuxiliaryHead
 from fleetseg.training.cell_targets import cell_targets
 from fleetseg.training.losses import build_loss
-from fleetseg.training.losses.cross_entropy import cross_entropy
 from fleetseg.training.losses.distillation import distillation_loss
+from fleetseg.training.losses.weighted_mean import pixel_cross_entropy, pixel_weights, weighted_mean
 from fleetseg.training.recipe import StageSection
 from fleetseg.training.teacher import resized_like
 
@@ -40,7 +40,8 @@ class Objective(nn.Module):
         loss = self.loss(logits, target, class_weights)
         if auxiliary is not None:
             cells = cell_targets(target, ENCODER_STRIDE)
-            loss = loss + self.weight * cross_entropy(auxiliary.float(), cells, class_weights)
+            losses = pixel_cross_entropy(auxiliary.float(), cells)
+            loss = loss + self.weight * weighted_mean(losses, pixel_weights(cells, class_weights))
         if self.distillation is not None and teacher is not None:
             height, width = logits.shape[-2:]
             loss = loss + distillation_loss(self.distillation, logits, resized_like(teacher, (height, width)), target)
