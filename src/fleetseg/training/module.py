@@ -134,6 +134,7 @@ class TrainingModule(pl.LightningModule):
         """Dropout's random numbers depend on seed and epoch alone, so that a resumed run draws the same."""
         # No run has 2**20 epochs, so every process draws numbers of its own.
         torch.manual_seed(self.seed * 2**31 + self.processes.rank * 2**20 + self.current_epoch)
+        self.train()  # Lightning leaves the modes alone; this one knows of frozen norms
         self.loss_sum, self.batches, self.images = 0.0, 0, 0
         self.learning_rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -41,11 +42,11 @@ def check_stages(recipe: Recipe, labels: LabelSet) -> None:
             freeze(network, stage.freeze, stage.name)
 
 
-def open_teachers(recipe: Recipe, labels: LabelSet) -> dict[str, Teacher]:
-    """Stage name → its teacher; the errors of `Teacher`."""
+def open_teachers(stages: Iterable[StageSection], labels: LabelSet) -> dict[str, Teacher]:
+    """Stage name → its teacher, where it has one; the errors of `Teacher`."""
     return {
         stage.name: Teacher(stage.distillation.teacher, labels.names, stage.augmentation.crop)
-        for stage in recipe.stages
+        for stage in stages
         if stage.distillation is not None and stage.distillation.teacher != SELF
     }
 

@@ -73,8 +73,9 @@ class Run:
         self.val_set = open_dataset(data, "val")
         check_data(recipe, self.train_set, data)
         check_stages(recipe, self.train_set.labels)
-        self.teachers = open_teachers(recipe, self.train_set.labels)
         self.folder = RunFolder(out)
+        unfinished = [stage for stage in recipe.stages if not self.folder.finished(stage).exists()]
+        self.teachers = open_teachers(unfinished, self.train_set.labels)
         # A run that was begun has its weights from its own files.
         begun = self.folder.recipe.exists()
         self._initial = None if begun else read_initial_weights(recipe, self.train_set.labels)

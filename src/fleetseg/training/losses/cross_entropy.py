@@ -17,7 +17,7 @@ def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor, label_s
     """
     loss = F.cross_entropy(logits, target, class_weights, ignore_index=IGNORE_INDEX, label_smoothing=label_smoothing)
     if torch.compiler.is_compiling():
-        # The training step leaves out batches without a label, and the graph is that of the shipped recipes' first runs:
-        # one more reduction could change the order of its sums, and so the last bits of their weights.
+        # The training step leaves out batches without a label, and the graph stays that of the shipped recipes' first
+        # runs: one more reduction could change the order of its sums, and so the last bits of their weights.
         return loss
     return torch.where((target != IGNORE_INDEX).any(), loss, 0.0)
