@@ -111,7 +111,10 @@ def test_a_run_ends_with_the_path_of_its_best_weights(run: Run, recipe: str, dat
         (["smoke", "--out", "r", "--set", "seed"], "--set seed: write key=value"),
         (["enet-camvid", "--out", "r"], "recipe enet-camvid names no data; give --data DIR or --data scenes"),
         (["smoke", "--out", "r", "--init", "absent.pth"], "init: absent.pth: no such model file"),
-        (["smoke", "--out", "r", "--teacher", "enet-cam"], "There is no packaged model 'enet-cam'; did you mean enet-ca"),
+        (
+            ["smoke", "--out", "r", "--teacher", "enet-cam"],
+            "There is no packaged model 'enet-cam'; did you mean enet-c",
+        ),
         (["smoke", "--out", "r", "--set", "stages.network.freeze=[x.*]"], "freeze: 'x.*' matches no parameter of ENet"),
         (["smoke", "--out", "r", "--data", "nowhere"], "nowhere: there is no such data folder"),
         (["smoke", "--out", "r", "--data", "scenes:0"], "'scenes:0': a number above 0"),
