@@ -280,13 +280,15 @@ def test_a_failed_save_keeps_the_resume_point_before_it(tmp_path: Path, monkeypa
     state = {"loops": {"fit_loop": {}}, "value": torch.ones(3)}
     ResumePointIO().save_checkpoint(state, path)
 
-    def half(_state: Any, target: Path) -> None:
-        Path(target).write_bytes(b"PK half")
+    def half(self: Path, content: bytes) -> None:
+        with self.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(torch, "save", half)
-    with pytest.raises(KeyboardInterrupt):
-        ResumePointIO().save_checkpoint({"value": torch.zeros(3)}, path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", half)
+        with pytest.raises(KeyboardInterrupt):
+            ResumePointIO().save_checkpoint({"value": torch.zeros(3)}, path)
     assert torch.equal(ResumePointIO().load_checkpoint(path)["value"], torch.ones(3))
     assert list(tmp_path.iterdir()) == [path]
 
@@ -329,7 +331,9 @@ def test_a_diverging_run_keeps_the_weights_of_the_last_good_epoch(
     make_recipe: MakeRecipe, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned(monkeypatch, from_step=5)
-    with pytest.raises(TrainingError, match="stage network, epoch 2: the loss became nan; the weights of epoch 1 are"):
+    with pytest.raises(
+        TrainingError, match="stage network, epoch 2: the loss became nan on .*; the weights of epoch 1 are"
+    ):
         Run(make_recipe(), str(tiny_data), tmp_path / "run").execute()
     network, metadata = load_checkpoint(tmp_path / "run" / "last.safetensors")
     assert metadata.provenance["epoch"] == 1

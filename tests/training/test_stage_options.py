@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def everything(make_recipe: MakeRecipe, make_stage: MakeStage) -> Recipe:
         augmentation={"crop": [32, 24], "balance": 0.7},
     )
     average = make_stage(
-        "average", epochs=6, ema=None, swa_epochs=5, freeze=["encoder.initial.*"], patience=2, validate_every=1
+        "average", epochs=6, ema=None, swa_epochs=5, freeze=["encoder.initial.*"], patience=1, validate_every=1
     )
     average["optimiser"] = {"learning_rate": 1e-6}  # mIoU soon stands still
     return make_recipe(stages=[learn, average])
@@ -64,7 +65,7 @@ def finished(everything: Recipe, tiny_data: Path, tmp_path_factory: pytest.TempP
     return out
 
 
-@pytest.mark.parametrize(("save", "when"), [(1, "after"), (3, "after"), (5, "before")])
+@pytest.mark.parametrize(("save", "when"), [(1, "after"), (3, "after"), (4, "before"), (4, "after")])
 def test_a_stopped_run_ends_with_the_same_weights(
     save: int,
     when: str,
@@ -102,11 +103,11 @@ def test_a_stopped_run_ends_with_the_same_weights(
 
 
 def test_early_stopping_ends_the_stage(finished: Path) -> None:
-    """Two validations in a row that were not better than the best before them, and none after."""
+    """A validation that is not better than the one before ends it; all before were better."""
     scores = [float(row["miou"]) for row in rows(finished) if row["stage"] == "average"]
-    assert 3 <= len(scores) < 6
-    assert max(scores[-2:]) <= max(scores[:-2])
-    assert all(max(scores[: end - 2], default=-1) < max(scores[end - 2 : end]) for end in range(2, len(scores)))
+    assert 2 <= len(scores) < 6
+    assert scores[-1] <= scores[-2]
+    assert all(old < new for old, new in pairwise(scores[:-1]))
     assert load_checkpoint(finished / "last.safetensors")[1].provenance["epoch"] == len(scores)
 
 
@@ -141,8 +142,8 @@ def module_of(network: SegmentationNetwork, **stage: Any) -> TrainingModule:
 def test_the_auxiliary_head_teaches_the_encoder_alone(name: str) -> None:
     torch.manual_seed(0)
     module = module_of(build_network(name, 3), loss={"auxiliary": 2.0, "class_weights": "none"})
-    images = torch.randint(0, 255, (2, 3, 20, 24), dtype=torch.uint8)
-    target = torch.randint(0, 3, (2, 20, 24))
+    images = torch.randint(0, 255, (2, 3, 24, 24), dtype=torch.uint8)
+    target = torch.randint(0, 3, (2, 24, 24))
     logits = module.network(module.normalise(images))
     small = module.objective.auxiliary_logits()
     assert small is not None and small.shape == (2, 3, 3, 3)
@@ -152,7 +153,11 @@ def test_the_auxiliary_head_teaches_the_encoder_alone(name: str) -> None:
     grown = nn.functional.cross_entropy(small, target[:, 4::8, 4::8].clone(), reduction="mean")
     assert float(whole - without) == pytest.approx(2 * float(grown), rel=1e-4)
     (whole - without).backward()
-    moved = {key.split(".")[0] for key, value in module.network.named_parameters() if value.grad is not None}
+    moved = {
+        key.split(".")[0]
+        for key, value in module.network.named_parameters()
+        if value.grad is not None and bool(value.grad.any())
+    }
     assert moved == {"encoder"}
     module.eval()
     module.network(module.normalise(images))
@@ -229,13 +234,13 @@ def test_clipping_bounds_the_step(
         gradients = [
             p.grad.flatten() for group in optimizer.param_groups for p in group["params"] if p.grad is not None
         ]
-        norms.append(float(torch.cat(gradients).norm()))
+        if gradients:
+            norms.append(float(torch.cat(gradients).norm()))
 
     monkeypatch.setattr(TrainingModule, "on_before_zero_grad", seen)
     stage = make_stage("one", epochs=1, optimiser={"clip": 0.25})
     Run(make_recipe(stages=[stage]), str(tiny_data), tmp_path / "run").execute()
-    stepped = [norm for norm in norms if norm > 0]
-    assert stepped and max(stepped) == pytest.approx(0.25, rel=1e-3)
+    assert norms and max(norms) == pytest.approx(0.25, rel=1e-3)
 
 
 @pytest.mark.slow

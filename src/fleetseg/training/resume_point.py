@@ -3,6 +3,7 @@
 # ruff: noqa: ARG002 - the methods' parameters are Lightning's
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins import CheckpointIO
 
-from fleetseg.atomic import replacing
+from fleetseg.atomic import write_bytes
 from fleetseg.errors import CheckpointError
 
 
@@ -22,11 +23,9 @@ class ResumePointIO(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write; `OutputError` if that is impossible."""
-        with replacing(path) as temporary:
-            try:
-                torch.save(checkpoint, temporary)
-            except RuntimeError as error:  # torch's word for a full disk
-                raise OSError(0, "the disk may be full: " + str(error).splitlines()[0]) from error
+        content = io.BytesIO()  # torch's own writing to files knows no error of the disk's
+        torch.save(checkpoint, content)
+        write_bytes(path, content.getvalue())
 
     def load_checkpoint(
         self,

@@ -86,6 +86,4 @@ def test_the_recipes_sum() -> None:
         + 3 * channel_divergence(student, teacher, labelled, 1.5)
         + 5 * pair_difference(student, teacher, labelled, 2)
     )
-    value = distillation_loss(section, student.bfloat16().float(), teacher, target)
-    assert float(value) == pytest.approx(float(expected), rel=5e-2)
     assert float(distillation_loss(section, student, teacher, target)) == pytest.approx(float(expected), rel=1e-5)

@@ -140,7 +140,7 @@ def random_case(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 def test_unlabelled_pixels_give_no_gradient(name: str) -> None:
     logits, target, weights = random_case()
     changed = logits.clone()
-    changed.transpose(1, 3).transpose(1, 2)[target == IGNORE_INDEX] += 3
+    changed.transpose(1, 3).transpose(1, 2)[target == IGNORE_INDEX] *= -2
     values = []
     for one in (logits.requires_grad_(), changed.requires_grad_()):
         value = loss(name)(one, target, weights)
@@ -153,11 +153,13 @@ def test_unlabelled_pixels_give_no_gradient(name: str) -> None:
     assert values[0] == pytest.approx(values[1], rel=1e-5)
 
 
-@pytest.mark.parametrize("name", TERM_OPTIONS)
-def test_nothing_labelled_is_zero_and_finite(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "options"), [*((name, {}) for name in TERM_OPTIONS), ("cross-entropy", {"label_smoothing": 0.1})]
+)
+def test_nothing_labelled_is_zero_and_finite(name: str, options: dict[str, float]) -> None:
     logits, target, weights = random_case()
     logits.requires_grad_()
-    value = loss(name)(logits, torch.full_like(target, IGNORE_INDEX), weights)
+    value = loss(name, **options)(logits, torch.full_like(target, IGNORE_INDEX), weights)
     value.backward()
     assert float(value.detach()) == 0
     assert logits.grad is not None and not bool(logits.grad.any())
