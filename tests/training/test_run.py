@@ -332,7 +332,7 @@ def test_a_diverging_run_keeps_the_weights_of_the_last_good_epoch(
 ) -> None:
     poisoned(monkeypatch, from_step=5)
     with pytest.raises(
-        TrainingError, match="stage network, epoch 2: the loss became nan on .*; the weights of epoch 1 are"
+        TrainingError, match=r"stage network, epoch 2: the loss became nan on .*; the weights of epoch 1 are"
     ):
         Run(make_recipe(), str(tiny_data), tmp_path / "run").execute()
     network, metadata = load_checkpoint(tmp_path / "run" / "last.safetensors")
