@@ -124,12 +124,12 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     original, saves = ResumePointIO.save_checkpoint, 0
 
-    def limited(self: ResumePointIO, *arguments: Any) -> None:
+    def limited(self: ResumePointIO, *arguments: Any, **keywords: Any) -> None:
         nonlocal saves
         saves += 1
         if saves == 2:
             resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
-        original(self, *arguments)
+        original(self, *arguments, **keywords)
 
     try:
         with monkeypatch.context() as patch:
