@@ -1,13 +1,17 @@
-"""Named variants: a registered network with other options, as one word. Known without torch.
+"""Words that mean a network beside the registered names: variants, and classes in users' files. Known without torch.
+
+A variant is a registered network with other options.
 
 Each is a row of one of the papers' comparisons or a choice of design that they discuss. `models.build_network`, recipes
-and every command take these names where they take a network's.
+and every command take its name where they take a network's. FILE.py:CLASS is a network of the user's own; see
+docs/custom-networks.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 
@@ -71,3 +75,13 @@ def resolved(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]
     if name not in VARIANTS:
         return name, dict(options)
     return VARIANTS[name].network, {**VARIANTS[name].options, **options}
+
+
+def is_users(name: str) -> bool:
+    """Whether `name` is FILE.py:CLASS, a network in a user's file."""
+    return ".py:" in name
+
+
+def short_name(name: str) -> str:
+    """FILE.py:CLASS without the file's folder: what files of weights call the network."""
+    return PurePath(name).name

@@ -49,3 +49,33 @@ def test_without_torch_the_sentence_is_the_install_line(
     assert capsys.readouterr().err == (
         "fleetseg: listing the networks' costs needs an extra: pip install 'fleetseg[train]'\n"
     )
+
+
+def test_variants(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--variants", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["espnet-c-resnet"] == {
+        "name": "espnet-c-resnet",
+        "network": "espnet-c",
+        "options": {"module": "resnet", "downsampling": "conv"},
+        "parameters": 1_204_514,
+        "where": "Fig. 5",
+    }
+    assert main(["models", "--variants"]) == 0
+    assert "module=resnet, downsampling=conv" in capsys.readouterr().out
+
+
+def test_the_papers_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--paper"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    (row,) = (line for line in printed if "11,009" in line)
+    assert row.split()[:7] == ["ESPNet", "Fig.", "3(g)", "MobileNet", "parameters", "11,009", "10,900"]
+    assert row.endswith("-1.0 %  misprint: M(n² + N) = 100 · (9 + 100)")
+    agreeing, _, rows = printed[-1].split()[:3]
+    assert sum("=" in line.split() for line in printed) == int(agreeing)
+    assert len(printed) == int(rows) + 3
+
+
+def test_the_papers_class_counts_are_not_ours_to_choose(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--paper", "--classes", "11"]) == 2
+    assert "give neither --classes nor --variants" in capsys.readouterr().err

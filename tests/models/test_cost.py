@@ -10,7 +10,7 @@ import pytest
 from fleetseg.errors import UnknownNameError, UsageError
 from fleetseg.models import build_network, network_names
 from fleetseg.models.base import count_parameters
-from fleetseg.models.cost import NetworkCost, multiply_adds, network_cost, network_costs, receptive_field
+from fleetseg.models.cost import NetworkCost, multiply_adds, network_cost, receptive_field
 
 SIZES = ((640, 360), (1024, 512), (480, 360))
 
@@ -159,7 +159,7 @@ def test_receptive_field_of_a_depth_whose_products_could_underflow() -> None:
 
 
 def test_rows_of_the_list() -> None:
-    costs = network_costs(20)
+    costs = [network_cost(name, 20) for name in network_names()]
     assert tuple(cost.name for cost in costs) == network_names()
     by_name = {cost.name: cost for cost in costs}
     assert by_name["enet"].as_json() == {
@@ -187,4 +187,4 @@ def test_wrong_calls() -> None:
     with pytest.raises(UnknownNameError, match="no network 'espnet-d'; did you mean"):
         network_cost("espnet-d", 20)
     with pytest.raises(UsageError, match="num_classes is 1; a network of 2 to 255"):
-        network_costs(1)
+        network_cost("enet", 1)

@@ -2,6 +2,7 @@
 
 from fleetseg.models._registry import NetworkEntry, build_encoder, build_network, network_entry, network_names
 from fleetseg.models.base import SegmentationNetwork
+from fleetseg.models.users import register_network
 
 __all__ = [
     "NetworkEntry",
@@ -10,4 +11,5 @@ __all__ = [
     "build_network",
     "network_entry",
     "network_names",
+    "register_network",
 ]

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fleetseg.errors import UnknownNameError, UsageError
@@ -13,7 +14,8 @@ from fleetseg.models.base import SegmentationNetwork
 from fleetseg.models.enet import Choices, ENet, ENetEncoder
 from fleetseg.models.espnet import ESPNet, ESPNetA, ESPNetB, ESPNetC
 from fleetseg.models.espnet_switches import Switches, SwitchesOfA
-from fleetseg.variants import VARIANTS, resolved
+from fleetseg.models.users import build_user_network, user_options
+from fleetseg.variants import VARIANTS, is_users, resolved, short_name
 
 ENET_PAPER = "ENet, arXiv 1606.02147"
 ESPNET_PAPER = "ESPNet, arXiv 1803.06815"
@@ -35,6 +37,8 @@ class NetworkEntry:
 
     def default_options(self) -> dict[str, Any]:
         """Legal options beyond the class and channel counts, with their defaults."""
+        if is_users(self.name):
+            return user_options(self.name)
         parameters = inspect.signature(self.build).parameters
         named = {
             name: parameter.default
@@ -66,6 +70,9 @@ def network_names() -> tuple[str, ...]:
 
 def network_entry(name: str) -> NetworkEntry:
     """The entry of that name, or of the network that a variant's name means; `UnknownNameError` offers the nearest."""
+    if is_users(name):
+        short = short_name(name)
+        return NetworkEntry(short, partial(build_user_network, short), f"class {short.rpartition(':')[2]}", "own")
     network, _ = resolved(name, {})
     if network not in _BY_NAME:
         raise UnknownNameError("network", name, (*_BY_NAME, *VARIANTS))
@@ -73,7 +80,7 @@ def network_entry(name: str) -> NetworkEntry:
 
 
 def build_network(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> SegmentationNetwork:
-    """Build a registered network, or a named variant of one, with fresh weights.
+    """Build a registered network, a named variant of one, or a user's (`register_network`), with fresh weights.
 
     Raises `UsageError` for a class count outside 2–255, no input channel, an unknown option or an illegal
     value, `UnknownNameError` for an unknown name.
@@ -99,7 +106,7 @@ def _check_options(entry: NetworkEntry, options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         if name not in defaults:
             raise UsageError(f"network '{entry.name}' has no option '{name}'; it has: {', '.join(defaults)}")
-        if type(value) is not type(defaults[name]):
+        if type(value) is not type(defaults[name]) and defaults[name] is not None:
             kind = type(defaults[name]).__name__
             raise UsageError(f"network '{entry.name}': {name} is {value!r}; a value of type {kind} is needed")
 

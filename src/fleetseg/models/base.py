@@ -10,17 +10,17 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: Every network halves its input three times, so sizes are padded to a multiple of this.
-SIZE_MULTIPLE = 8
-
 
 class SegmentationNetwork(nn.Module):
     """A network from a normalised image batch to logits.
 
-    Subclasses implement `forward_padded` for heights and widths that are multiples of 8. `forward` accepts
-    every size from 1×1: it pads with zeros on the right and at the bottom (after normalisation, so the border
-    is the mean colour) and crops the logits back.
+    Subclasses implement `forward_padded` for heights and widths that are multiples of `size_multiple`. `forward`
+    accepts every size from 1×1: it pads with zeros on the right and at the bottom (after normalisation, so the
+    border is the mean colour) and crops the logits back.
     """
+
+    #: Sizes are padded to a multiple of this: 8 where the input is halved three times, 1 where any size will do.
+    size_multiple: int = 8
 
     #: Image pixels per logit pixel and axis: 1 for full-size logits, 8 for the encoders.
     output_stride: int = 1
@@ -39,7 +39,7 @@ class SegmentationNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(N, in, H, W) normalised image → (N, num_classes, ⌈H/s⌉, ⌈W/s⌉) logits, s = output_stride."""
         height, width = image.shape[-2:]
-        padded = F.pad(image, (0, -width % SIZE_MULTIPLE, 0, -height % SIZE_MULTIPLE))
+        padded = F.pad(image, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
         logits = self.forward_padded(padded)
         rows = (height + self.output_stride - 1) // self.output_stride
         columns = (width + self.output_stride - 1) // self.output_stride
@@ -47,7 +47,7 @@ class SegmentationNetwork(nn.Module):
 
     @abstractmethod
     def forward_padded(self, image: Tensor) -> Tensor:
-        """Like `forward`, for a height and width that are multiples of 8."""
+        """Like `forward`, for a height and width that are multiples of `size_multiple`."""
 
     def load_encoder(self, encoder: SegmentationNetwork) -> None:
         """Take over a stage-1 network's encoder (the papers' second stage starts from it)."""

@@ -13,6 +13,7 @@ from fleetseg.errors import CheckpointError, UsageError
 from fleetseg.metadata import METADATA_KEY, ModelMetadata, NetworkSpec
 from fleetseg.models._registry import build_network
 from fleetseg.models.base import SegmentationNetwork
+from fleetseg.variants import is_users
 
 
 def build_from_spec(spec: NetworkSpec) -> SegmentationNetwork:
@@ -74,8 +75,13 @@ def empty_network(spec: NetworkSpec, source: str) -> SegmentationNetwork:
     `CheckpointError` if there is no such network.
     """
     try:
-        with torch.device("meta"):
-            network = build_from_spec(spec)
+        if is_users(spec.name):
+            # Buffers that are in no file must have their values.
+            with torch.random.fork_rng(devices=[]):
+                network = build_from_spec(spec)
+        else:
+            with torch.device("meta"):
+                network = build_from_spec(spec)
     except UsageError as error:
         raise CheckpointError(f"{source}: describes a network that cannot be built: {error}") from error
     if network.output_stride != spec.output_stride:
@@ -101,5 +107,6 @@ def fill(network: SegmentationNetwork, tensors: dict[str, torch.Tensor], source:
     extra = sorted(set(tensors) - set(wanted))
     if extra:
         raise CheckpointError(f"{source}: the weight '{extra[0]}' has no place in {type(network).__name__}")
-    network.to_empty(device="cpu")
+    if any(value.is_meta for value in wanted.values()):
+        network.to_empty(device="cpu")
     network.load_state_dict(tensors)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fleetseg.models._registry import build_network, network_entry, network_names
+from fleetseg.models._registry import build_network, network_entry
 from fleetseg.models.base import SegmentationNetwork, count_parameters
 from fleetseg.models.blocks import MaxPool2x2, MaxUnpool2x2
 
@@ -47,11 +47,6 @@ class NetworkCost:
             "receptive_field": self.receptive_field,
             "paper": self.paper,
         }
-
-
-def network_costs(num_classes: int) -> list[NetworkCost]:
-    """The costs of all registered networks with their default options."""
-    return [network_cost(name, num_classes) for name in network_names()]
 
 
 def network_cost(name: str, num_classes: int, **options: Any) -> NetworkCost:

@@ -58,9 +58,14 @@ class Comparison:
         }
 
 
-def paper_table() -> list[Comparison]:
-    """All rows, in the papers' order."""
-    return [Comparison(row, _counted(row)) for row in PAPER_ROWS if _is_there(row)]
+def rows_of_ours() -> tuple[PaperRow, ...]:
+    """The rows whose networks are registered, in the papers' order."""
+    return tuple(row for row in PAPER_ROWS if _is_there(row))
+
+
+def compared(row: PaperRow) -> Comparison:
+    """A printed number beside the one counted anew."""
+    return Comparison(row, _counted(row))
 
 
 def _is_there(row: PaperRow) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fleetseg.errors import UnknownNameError
-from fleetseg.variants import VARIANTS, resolved
+from fleetseg.variants import VARIANTS, is_users, resolved
 
 
 class _Options(BaseModel):
@@ -121,7 +121,7 @@ WITH_ENCODER_MAP = ("enet", "espnet")
 
 def check_network_name(name: str) -> str:
     """`name`; `ValueError` with the nearest names if there is no such network or variant."""
-    if name not in NETWORK_OPTIONS and name not in VARIANTS:
+    if name not in NETWORK_OPTIONS and name not in VARIANTS and not is_users(name):
         raise ValueError(str(UnknownNameError("network", name, (*NETWORK_OPTIONS, *VARIANTS))))
     return name
 
@@ -138,6 +138,8 @@ def has_encoder_map(name: str) -> bool:
 
 def check_network_options(name: str, options: dict[str, Any]) -> None:
     """`ValueError` naming the option that network `name` does not have, or whose value is not legal."""
+    if is_users(name):
+        return  # only its own file knows them
     network, every = resolved(name, options)
     model = NETWORK_OPTIONS[network]
     try:
