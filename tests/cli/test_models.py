@@ -78,4 +78,4 @@ def test_the_papers_sizes(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_papers_class_counts_are_not_ours_to_choose(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--paper", "--classes", "11"]) == 2
-    assert "give neither --classes nor --variants" in capsys.readouterr().err
+    assert "--paper has its own networks and class counts; give it alone" in capsys.readouterr().err

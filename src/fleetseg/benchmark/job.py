@@ -18,6 +18,8 @@ Mask = npt.NDArray[np.uint8]
 
 #: Files in the folder of a subject.
 CHECKPOINT, METADATA, IMAGE, REFERENCE = "network.safetensors", "metadata.json", "image.npy", "reference.npy"
+#: The files of users that the network may need: a JSON list of FILE.py:CLASS.
+USERS_NETWORKS = "users.json"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,16 @@ class Job:
     def checkpoint(self) -> Path:
         """The network's weights as fleetseg writes them."""
         return Path(self.folder) / CHECKPOINT
+
+    def register_users_networks(self) -> None:
+        """In this process, which may have to rebuild one from the checkpoint."""
+        path = Path(self.folder) / USERS_NETWORKS
+        words = json.loads(path.read_text()) if path.is_file() else []
+        if words:
+            from fleetseg.models import register_network
+
+            for word in words:
+                register_network(word)
 
     def metadata(self) -> ModelMetadata:
         """What the network says about itself."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -11,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fleetseg.benchmark.job import CHECKPOINT, IMAGE, METADATA, REFERENCE
+from fleetseg.benchmark.job import CHECKPOINT, IMAGE, METADATA, REFERENCE, USERS_NETWORKS
 from fleetseg.benchmark.wrapped import Wrapped
 from fleetseg.compilation import read_network
 from fleetseg.data.scene_dataset import Scenes
@@ -22,6 +24,7 @@ from fleetseg.models import SegmentationNetwork, build_network, network_names
 from fleetseg.models.checkpoint import save_checkpoint, spec_of
 from fleetseg.models.cost import multiply_adds
 from fleetseg.runtime import packaged_models
+from fleetseg.variants import VARIANTS, is_users
 
 #: Width and height of the scenes from which a network with random weights gets its BatchNorm statistics.
 _STATISTICS_SIZE = (240, 180)
@@ -42,16 +45,18 @@ class Subject:
 def read_subject(model: str, classes: int) -> tuple[SegmentationNetwork, ModelMetadata, bool]:
     """The network of a MODEL word, its metadata, and whether its weights are random.
 
-    `model` is what compiling takes, or a registered network's name, which gets random weights and `classes` classes.
+    `model` is what compiling takes, or the name of a registered network, a variant or a user's network, which gets
+    random weights and `classes` classes.
     A packaged name wins, then a registered one. `UsageError` for anything else, or if its images are not RGB.
     """
-    if model in network_names() and model not in packaged_models():
+    names = (*network_names(), *VARIANTS)
+    if (model in names or is_users(model)) and model not in packaged_models():
         network = random_network(model, classes)
         return network, _numbered(network), True
     try:
         module, metadata = read_network(model)
     except UnknownNameError as error:
-        raise UnknownNameError("network", error.name, (*packaged_models(), *network_names())) from None
+        raise UnknownNameError("network", error.name, (*packaged_models(), *names)) from None
     if metadata.network.in_channels != 3:
         raise UsageError(f"{model}: sees {metadata.network.in_channels} channels; networks of RGB images are timed")
     return cast(SegmentationNetwork, module), metadata, False
@@ -95,13 +100,15 @@ def write_subject(
     random_weights: bool,
     size: tuple[int, int],
     folder: Path,
+    users_networks: Sequence[str] = (),
 ) -> Subject:
-    """Write network, image and reference into `folder`."""
+    """Write network, image, reference and the names of users' files into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     image = scene("val", 0, size)
     np.save(folder / IMAGE, image)
     save_checkpoint(folder / CHECKPOINT, network, metadata)
     (folder / METADATA).write_text(metadata.to_json())
+    (folder / USERS_NETWORKS).write_text(json.dumps(list(users_networks)))
     with torch.inference_mode():
         reference = Wrapped(network, metadata.normalisation, arg_max=True).eval()(torch.from_numpy(image))
     np.save(folder / REFERENCE, reference.numpy())

@@ -37,6 +37,7 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._image = job.image()
+        job.register_users_networks()
         self._run: Run | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleetseg.cli.console import complain
-from fleetseg.cli.options import ThreadsOption, parse_size, print_json, write_json
+from fleetseg.cli.options import (
+    ThreadsOption,
+    parse_size,
+    print_json,
+    write_json,
+)
+from fleetseg.cli.own_network import NetworkOption, use_network
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +35,8 @@ warm-up. The image is a built-in scene. Networks that end at an eighth of the im
 class map of that size in every engine.
 
 MODEL is a packaged name, a checkpoint or a run's folder, or a registered network (enet, espnet, espnet-c …), which gets
-random weights and --classes classes: speed does not depend on weights, agreement does.
+random weights and --classes classes: speed does not depend on weights, agreement does. MODEL may also
+be FILE.py:CLASS, a network of your own; its weights need --network FILE.py:CLASS beside them.
 
 Engines: native (our compiled library; fp32, bf16), openvino (fp32, bf16, int8), onnxruntime (fp32), opencv (fp32),
 torch (fp32, bf16), torch.compile (fp32, bf16), ncnn (fp32). The default is all; one that is not installed or cannot
@@ -75,6 +82,7 @@ def benchmark(
     profile: Annotated[
         bool, typer.Option("--profile", help="Also show time, GFLOP/s and bytes of each kernel of the native engine.")
     ] = False,
+    own_network: NetworkOption = None,
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures as JSON; - for stdout.")
     ] = None,
@@ -88,6 +96,7 @@ def benchmark(
     from fleetseg.benchmark.record import as_json
     from fleetseg.errors import UsageError
     from fleetseg.runtime.onnx_engine import processors
+    from fleetseg.variants import is_users
 
     sizes = [parse_size(text) for text in dict.fromkeys(size)]
     chosen = choose(engine or [])
@@ -98,7 +107,8 @@ def benchmark(
         check_writable(json.parent)
     threads = threads or processors()
     peak = _peak_meter(threads)
-    comparisons = _compare(list(dict.fromkeys(models)), sizes, chosen, threads, trials, classes, profile, peak)
+    own = [word for word in dict.fromkeys((own_network, *models)) if word is not None and is_users(word)]
+    comparisons = _compare(list(dict.fromkeys(models)), sizes, chosen, threads, trials, classes, profile, peak, own)
     machine = {**describe_machine(), "bf16_peak_gflops": _rounded(peak.bf16_gflops if peak else None)}
     versions = describe_versions(peak.compiler if peak else None)
     record = as_json(comparisons, _rounded(peak.gflops if peak else None), machine, versions)
@@ -133,6 +143,7 @@ def _compare(
     classes: int,
     profile: bool,
     peak: PeakMeter | None,
+    own: list[str],
 ) -> list[Comparison]:
     import importlib.util
 
@@ -145,12 +156,14 @@ def _compare(
 
     settings = Settings(choices, threads, trials, profile)
     # Every name is looked up before the first engine starts.
+    for word in own:
+        use_network(word)
     networks = {model: read_subject(model, classes) for model in models}
     comparisons = []
     for model, (network, metadata, random_weights) in networks.items():
         for size in sizes:
             with tempfile.TemporaryDirectory(prefix="fleetseg-") as folder, _progress(model, size) as tell:
-                subject = write_subject(model, network, metadata, random_weights, size, Path(folder))
+                subject = write_subject(model, network, metadata, random_weights, size, Path(folder), own)
                 comparisons.append(compare(subject, settings, peak, tell))
     return comparisons
 

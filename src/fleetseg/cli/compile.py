@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-from fleetseg.cli.options import ThreadsOption, parse_size, print_json
+from fleetseg.cli.options import (
+    ThreadsOption,
+    parse_size,
+    print_json,
+)
+from fleetseg.cli.own_network import NetworkOption, check_network, use_network
 
 _HELP = """Turn a network into one C file and a shared library for images of one size.
 
@@ -53,6 +58,7 @@ def compile_command(
         Path | None,
         typer.Option("--dump", metavar="DIR", help="Also write the graph after each pass, and the schedule."),
     ] = None,
+    own_network: NetworkOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the library's description for programs.")] = False,
 ) -> None:
     """Run the command."""
@@ -60,11 +66,16 @@ def compile_command(
 
     from rich.console import Console
 
-    from fleetseg.compilation import write_library
+    from fleetseg.compilation import read_network, write_library
 
+    seen = parse_size(size)
+    asked = use_network(own_network)
+    source, metadata = (model, None) if asked is None else read_network(model)
+    if metadata is not None:
+        check_network(asked, {model: metadata.network.name})
     with Console(stderr=True).status(f"Compiling {model}: the C compiler takes its time"):
         path = write_library(
-            model, parse_size(size), out, precision=precision, target=target, threads=threads, dump=dump
+            source, seen, out, precision=precision, target=target, threads=threads, metadata=metadata, dump=dump
         )
     description = json.loads(path.read_text())
     if as_json:

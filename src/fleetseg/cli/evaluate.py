@@ -29,6 +29,7 @@ from fleetseg.cli.options import (
     print_json,
     write_json,
 )
+from fleetseg.cli.own_network import NetworkOption, check_network, use_network
 from fleetseg.errors import DataError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def evaluate(
     overlap: OverlapOption = 0.5,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
+    own_network: NetworkOption = None,
 ) -> None:
     """Run the command."""
     from fleetseg.data import open_dataset
@@ -132,7 +134,9 @@ def evaluate(
     names = [name.strip() for words in metric or () for name in words.split(",") if name.strip()]
     choice = Choice(names, tuple(ignore or ()), merged_by, categories)
     how = Seen(size, resize, score_at, parse_views(scales, flip, window, overlap))
+    asked = use_network(own_network)
     subjects = [Subject.load(name, engine, threads, how) for name in (model, against) if name is not None]
+    check_network(asked, {subject.name: subject.network.metadata.network.name for subject in subjects})
     dataset = open_dataset(data, split)
     _check_metrics(choice)
     matchings = [_matching(choice, subject, dataset, f"{data} {split}") for subject in subjects]

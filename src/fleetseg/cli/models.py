@@ -11,7 +11,9 @@ import typer
 
 from fleetseg.cli.console import track
 from fleetseg.cli.options import print_json
+from fleetseg.cli.own_network import use_network
 from fleetseg.errors import MissingExtraError, UsageError
+from fleetseg.variants import is_users
 
 if TYPE_CHECKING:
     from fleetseg.models.cost import NetworkCost
@@ -34,6 +36,7 @@ Examples:
   fleetseg models --classes 11 --json
   fleetseg models --variants
   fleetseg models --paper
+  fleetseg models --network my_net.py:MyNet --classes 11
 """
 
 
@@ -47,12 +50,18 @@ def models(
         int | None, typer.Option("--classes", metavar="N", help="Number of classes, 2 to 255.  [default: 20]")
     ] = None,
     variants: Annotated[bool, typer.Option("--variants", help="List the named variants instead.")] = False,
+    network: Annotated[
+        str | None,
+        typer.Option("--network", metavar="NAME", help="Only this network: registered, a variant or FILE.py:CLASS."),
+    ] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Compare with the sizes that the papers print.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of objects for programs.")] = False,
 ) -> None:
     """Run the command."""
-    if paper and (variants or classes is not None):
-        raise UsageError("--paper counts with the papers' own class counts; give neither --classes nor --variants")
+    if paper and (variants or classes is not None or network is not None):
+        raise UsageError("--paper has its own networks and class counts; give it alone")
+    if variants and network is not None:
+        raise UsageError("--variants lists all; give --network alone")
     if importlib.util.find_spec("torch") is None:
         raise MissingExtraError("listing the networks' costs", "train")
     count = 20 if classes is None else classes
@@ -68,7 +77,10 @@ def models(
         from fleetseg.models import network_names
         from fleetseg.models.cost import network_cost
 
-        costs = [network_cost(name, count) for name in track(network_names(), "Measuring")]
+        if network is not None and is_users(network):
+            use_network(network)
+        names = network_names() if network is None else (network,)
+        costs = [network_cost(name, count) for name in track(names, "Measuring")]
         _show([cost.as_json() for cost in costs], as_json, lambda: print_table(costs, count))
 
 

@@ -13,7 +13,14 @@ import typer
 
 from fleetseg.cli.console import complain, track
 from fleetseg.cli.input_images import InputImage, find_images
-from fleetseg.cli.options import EngineOption, ModelArgument, ThreadsOption, parse_size, print_json
+from fleetseg.cli.options import (
+    EngineOption,
+    ModelArgument,
+    ThreadsOption,
+    parse_size,
+    print_json,
+)
+from fleetseg.cli.own_network import NetworkOption, check_network, use_network
 from fleetseg.errors import ImageError
 
 if TYPE_CHECKING:
@@ -59,6 +66,7 @@ def predict(
     ] = None,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
+    own_network: NetworkOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of results for programs.")] = False,
 ) -> None:
     """Run the command."""
@@ -66,7 +74,9 @@ def predict(
 
     choose_size = _size_rule(size)
     images = find_images(inputs, out)
+    asked = use_network(own_network)
     network = load(model, engine, threads)
+    check_network(asked, {model: network.metadata.network.name})
     _limit_opencv(threads)
     _check_writable(out)
     results, failed = _segment_all(network, images, choose_size, overlay, confidence)

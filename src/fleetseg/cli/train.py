@@ -26,10 +26,15 @@ Examples:
   fleetseg train enet-camvid --data CamVid --out runs/enet
   fleetseg train enet-camvid --data CamVid --out runs/short --set stages.fine.epochs=5 --set seed=3
   fleetseg train enet-camvid --data CamVid --out runs/enet --resume
+  fleetseg train espnet-camvid --data CamVid --out runs/mobile --network espnet-c-mobilenet
+  fleetseg train enet-camvid --data photos --out runs/mine --network my_net.py:MyNet
   fleetseg train enet-camvid --data CamVid --out runs/enet --devices 4
   fleetseg train fine-tune --data mine --out runs/mine
   fleetseg train smoke --init enet-camvid --out runs/warm
   fleetseg train enet-camvid-distilled --data CamVid --teacher best.onnx --out runs/distilled
+
+--network puts another network into the recipe, with its own default options; stages that train an encoder first
+are left out where it has none.
 
 --devices shares each batch among processes (docs/distributed.md); the result is that of one process but for
 BatchNorm, which sees only its process's images.
@@ -78,6 +83,14 @@ def train(
             "For the stages with a distillation section; if none has, for all that train the whole network.",
         ),
     ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--network",
+            metavar="NAME",
+            help="Another network than the recipe's: a registered one, a variant, or FILE.py:CLASS of your own.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last whole epoch.")] = False,
     devices: Annotated[
         int | None,
@@ -91,7 +104,7 @@ def train(
     from fleetseg.training.processes import ALONE, check_counts, from_environment, launch
     from fleetseg.training.recipe_file import load_recipe
 
-    loaded = load_recipe(recipe, settings or [], init=init, teacher=teacher)
+    loaded = load_recipe(recipe, settings or [], network=network, init=init, teacher=teacher)
     source = data or _data_of(loaded, out, resume)
     require_extra()
     processes = from_environment(os.environ)

@@ -1,4 +1,4 @@
-"""Networks of users' own: ``my_net.py:MyNet`` names a class in a file. docs/custom-networks.md is for those who write one.
+"""Networks of users' own: ``my_net.py:MyNet`` names a class in a file; docs/custom-networks.md says how to write one.
 
 Files of weights name the class but never bring it: code runs only from a file that the user named, by `--network`, in a
 recipe or to `register_network`.
@@ -90,9 +90,7 @@ def user_options(name: str) -> dict[str, Any]:
     """
     parameters = dict(inspect.signature(_class(name)).parameters)
     if "num_classes" not in parameters:
-        raise UsageError(
-            f"network '{name}': its constructor takes no num_classes; write __init__(self, num_classes, …)"
-        )
+        raise UsageError(f"network '{name}': its constructor takes no num_classes; write __init__(self, num_classes)")
     options = {}
     for key, parameter in parameters.items():
         if key in ("num_classes", "in_channels") or parameter.kind in (
@@ -117,7 +115,7 @@ def build_user_network(name: str, num_classes: int, in_channels: int, **options:
         arguments["in_channels"] = in_channels
     elif in_channels != 3:
         raise UsageError(
-            f"network '{name}' takes no in_channels, so it has 3, not {in_channels}; add the parameter to its constructor"
+            f"network '{name}' takes no in_channels, so it has 3, not {in_channels}; give its constructor the parameter"
         )
     try:
         module = cls(**arguments)

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from fleetseg.errors import RecipeError, UnknownNameError
+from fleetseg.training.network_options import has_encoder
 from fleetseg.training.recipe import Recipe
 
 
@@ -22,13 +23,19 @@ def packaged_recipes() -> tuple[str, ...]:
 
 
 def load_recipe(
-    name_or_path: str, overrides: Sequence[str] = (), *, init: str | None = None, teacher: str | None = None
+    name_or_path: str,
+    overrides: Sequence[str] = (),
+    *,
+    network: str | None = None,
+    init: str | None = None,
+    teacher: str | None = None,
 ) -> Recipe:
     """A packaged recipe by name or a YAML file by path, with `key=value` overrides applied.
 
     Keys are dotted; a stage is named by its name or number: ``stages.fine.epochs=20``,
-    ``stages.0.batch_size=4``. `init` replaces the recipe's own, `teacher` that of every stage with a distillation
-    section or, where there is none, of every stage that trains the whole network.
+    ``stages.0.batch_size=4``. Before them `network` replaces the recipe's, with its own default options. After them
+    `init` replaces the recipe's own, `teacher` that of every stage with a distillation section or, where there is none,
+    of every stage that trains the whole network.
     Raises `RecipeError` naming the key and what is legal there.
     """
     text, source = _read(name_or_path)
@@ -38,6 +45,8 @@ def load_recipe(
         raise RecipeError(f"{source}: not valid YAML: {_one_line(error)}") from error
     if not isinstance(tree, dict):
         raise RecipeError(f"{source}: a recipe is a mapping with the keys {', '.join(Recipe.model_fields)}")
+    if network is not None:
+        _put_network(tree, network)
     for override in overrides:
         _apply(tree, override)
     if init is not None:
@@ -63,6 +72,16 @@ def _read(name_or_path: str) -> tuple[str, str]:
         raise UnknownNameError("recipe", name_or_path, packaged_recipes())
     resource = resources.files("fleetseg") / "recipes" / f"{name_or_path}.yaml"
     return resource.read_text(encoding="utf-8"), f"recipe {name_or_path}"
+
+
+def _put_network(tree: dict[str, Any], name: str) -> None:
+    """Another network in the recipe's place, and no stage of an encoder that it does not have."""
+    section = tree.get("network")
+    if not isinstance(section, dict) or section.get("name") != name:
+        tree["network"] = {"name": name}
+    stages = tree.get("stages")
+    if isinstance(stages, list) and not has_encoder(name):
+        tree["stages"] = [s for s in stages if not (isinstance(s, dict) and s.get("part") == "encoder")]
 
 
 def _one_line(error: Exception) -> str:

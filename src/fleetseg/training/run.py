@@ -18,7 +18,7 @@ from fleetseg.data.class_weights import ClassStatistics, class_statistics, class
 from fleetseg.data.transforms import Augmentation
 from fleetseg.metadata import ModelMetadata
 from fleetseg.metrics import Scores
-from fleetseg.models import network_entry
+from fleetseg.models import build_network, network_entry, register_network
 from fleetseg.models.base import SegmentationNetwork
 from fleetseg.models.checkpoint import load_checkpoint, save_checkpoint, spec_of
 from fleetseg.training.allocator import keep_freed_memory
@@ -52,6 +52,7 @@ from fleetseg.training.recipe import Recipe, StageSection
 from fleetseg.training.run_folder import DataRecord, RunFolder
 from fleetseg.training.samples import CachedSamples, cached_if_it_fits
 from fleetseg.training.trainer import make_trainer
+from fleetseg.variants import is_users
 
 
 class Run:
@@ -67,12 +68,18 @@ class Run:
         """
         self.recipe = recipe
         self.processes = processes
+        if is_users(recipe.network.name):
+            register_network(recipe.network.name)
         if not processes.first:
             wait_for_all(processes)  # what is wrong, the first one says
         self.train_set = open_dataset(data, "train")
         self.val_set = open_dataset(data, "val")
         check_data(recipe, self.train_set, data)
         check_stages(recipe, self.train_set.labels)
+        if is_users(recipe.network.name):
+            # What is wrong with it is said before there is a folder.
+            with torch.random.fork_rng(devices=[]):
+                build_network(recipe.network.name, self.train_set.labels.num_classes, **recipe.network.options)
         self.folder = RunFolder(out)
         unfinished = [stage for stage in recipe.stages if not self.folder.finished(stage).exists()]
         self.teachers = open_teachers(unfinished, self.train_set.labels)

@@ -1,0 +1,142 @@
+"""docs/custom-networks.md: its network, its commands and its Python lines, one after another."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fleetseg.cli import main
+from fleetseg.data.scenes import render_scene
+from fleetseg.models import build_network, users
+from fleetseg.models.checkpoint import load_checkpoint, save_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", (ROOT / "docs" / "custom-networks.md").read_text(), flags=re.DOTALL)
+COMMANDS = [shlex.split(line) for language, block in BLOCKS if not language for line in block.splitlines()]
+WORD = "my_net.py:MyNet"
+#: Makes the training short; everything else about it is as printed.
+SHORT = (
+    "--data", "scenes:2", "--set", "data.workers=0", "--set", "network.options.width=8",
+    "--set", "stages=[{name: one, epochs: 1, batch_size: 2, augmentation: {crop: [32, 24]}}]",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the document's network and a street."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "my_net.py").write_text(BLOCKS[0][1])
+    Image.fromarray(render_scene(3, 48, 36)[0]).save(folder / "street.png")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def newcomer(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In that folder, in a process that has seen no network of the user's."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("FLEETSEG_CACHE", str(place / "cache"))
+    monkeypatch.setattr(users, "_CLASSES", {})
+
+
+def command(verb: str) -> list[str]:
+    """The document's first command of that verb."""
+    return next(words[1:] for words in COMMANDS if words[1] == verb)
+
+
+def test_it_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command("models"), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["name"] == WORD
+    network = build_network(WORD, 11)
+    assert row["parameters"] == sum(weight.numel() for weight in network.parameters())
+
+
+@pytest.fixture(scope="module")
+def trained(place: Path) -> Path:
+    """The document's training, shortened."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        assert main([*command("train"), *SHORT]) == 0
+    return place / "runs" / "mine" / "best.safetensors"
+
+
+def test_it_is_trained_evaluated_compiled_and_predicts(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = command("evaluate")
+    words[words.index("scenes:20")] = "scenes:1"
+    assert main(words) == 0
+    assert "mIoU" in capsys.readouterr().out
+    predict = [words[1:] for words in COMMANDS if words[1] == "predict"]
+    compile_it = command("compile")
+    compile_it[compile_it.index("480x360")] = "48x36"
+    masks = []
+    for words in (predict[0], compile_it, predict[1]):
+        assert main(words) == 0, words
+        if words[0] == "predict":
+            size = ["--size", "48x36"] if words[1] != "compiled" else []
+            assert main([*words, *size]) == 0
+            masks.append(np.array(Image.open("results/street.png")))
+    assert (masks[0] == masks[1]).mean() > 0.99
+
+
+def test_the_lines_of_python(trained: Path) -> None:
+    names: dict[str, object] = {}
+    exec(BLOCKS[-1][1], names)
+    assert Path("mine.onnx").is_file()
+    assert main(["predict", "mine.onnx", "street.png", "--out", "onnx"]) == 0
+
+
+def test_weights_need_their_network(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(trained), "street.png", "--out", "results"]) == 1
+    sentence = capsys.readouterr().err
+    assert f"'{WORD}' is a network in a file of its user; add --network" in sentence
+    assert "Traceback" not in sentence
+
+
+@pytest.mark.parametrize("verb", ["predict", "evaluate", "compile"])
+def test_weights_of_another_network(verb: str, place: Path, metadata_of: object, capsys: object) -> None:
+    network = build_network("espnet-c", 11, alpha2=0, alpha3=0)
+    save_checkpoint(place / "other.safetensors", network, metadata_of(network))  # type: ignore[operator]
+    rest = {
+        "predict": ["street.png", "--out", "results"],
+        "evaluate": ["--data", "scenes:1"],
+        "compile": ["--size", "48x36", "--out", "compiled"],
+    }[verb]
+    assert main([verb, "other.safetensors", *rest, "--network", WORD]) == 2
+    assert capsys.readouterr().err == (  # type: ignore[attr-defined]
+        f"fleetseg: other.safetensors: holds weights of the network 'espnet-c', not of --network {WORD}\n"
+    )
+
+
+def test_registered_names_are_no_files(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(trained), "--data", "scenes:1", "--network", "enet"]) == 2
+    assert "--network enet: FILE.py:CLASS is needed" in capsys.readouterr().err
+
+
+def test_a_network_that_fails_leaves_no_folder(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "smoke", *SHORT, "--network", WORD, "--set", "network.options.width=0", "--out", "broken"]
+    assert main(words) == 2
+    assert f"network '{WORD}'" in capsys.readouterr().err
+    assert not (place / "broken").exists()
+
+
+def test_any_registered_network_or_variant_replaces_a_recipes(place: Path) -> None:
+    words = ["train", "smoke", "--network", "espnet-c-shufflenet", "--out", "shuffle"]
+    short = [word if "width" not in word else "network.options.alpha3=1" for word in SHORT]
+    assert main([*words, *short]) == 0
+    network, metadata = load_checkpoint(place / "shuffle" / "best.safetensors")
+    assert metadata.network.options == {"module": "shufflenet", "downsampling": "conv", "alpha3": 1}
+    assert network.registered_name == "espnet-c"
+
+
+@pytest.mark.slow
+def test_it_is_timed(place: Path) -> None:
+    words = ["benchmark", WORD, "--size", "48x36", "--classes", "5", "--trials", "2", "--threads", "1"]
+    assert main([*words, "--engine", "native:fp32", "--engine", "torch:fp32", "--json", "speed.json"]) == 0
+    results = json.loads((place / "speed.json").read_text())["results"]
+    assert {(result["engine"], result["agreement"]) for result in results} == {("native", 100), ("torch", 100)}
