@@ -92,6 +92,20 @@ class Coarse(nn.Conv2d):
         build_network(word, 4, in_channels=4)
 
 
+def test_a_multiple_that_is_no_power_of_two(write: object) -> None:
+    body = PLAIN.replace("self.head =", "self.size_multiple = 7\n        self.head =")
+    word = f"{write(body)}:Plain"  # type: ignore[operator]
+    register_network(word)
+    seen = []
+    network = build_network(word, 2)
+    network.module.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[2:])))
+    assert network(torch.zeros(1, 3, 8, 15)).shape == (1, 2, 8, 15)
+    assert seen == [(14, 21)]
+    register_network(f"{write(body.replace('= 7', '= 0'))}:Plain")  # type: ignore[operator]
+    with pytest.raises(UsageError, match="its size_multiple is 0; a whole number from 1 is needed"):
+        build_network(word, 2)
+
+
 def test_files_may_import_their_neighbours(write: object) -> None:
     write("WIDTH = 7\n", "neighbour_of_net.py")  # type: ignore[operator]
     path = write("from neighbour_of_net import WIDTH\n" + PLAIN.replace("width=4", "width=WIDTH"))  # type: ignore[operator]

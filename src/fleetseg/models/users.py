@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import math
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -131,9 +132,10 @@ class UserNetwork(SegmentationNetwork):
 
     def __init__(self, name: str, module: nn.Module, num_classes: int, in_channels: int) -> None:
         super().__init__(num_classes, in_channels)
-        self.size_multiple = int(getattr(module, "size_multiple", SegmentationNetwork.size_multiple))
+        self.size_multiple = _size_multiple(name, module)
         self.module = module
         self.output_stride = _output_stride(name, module, (1, in_channels, *_tried(self.size_multiple)), num_classes)
+        self.size_multiple = math.lcm(self.size_multiple, self.output_stride)
 
     def forward_padded(self, image: Tensor) -> Tensor:
         """(N, in, H, W) → (N, C, H/s, W/s)."""
@@ -141,10 +143,18 @@ class UserNetwork(SegmentationNetwork):
         return logits
 
 
+def _size_multiple(name: str, module: nn.Module) -> int:
+    """The module's own attribute of that name; `UsageError` if it is no positive number."""
+    multiple = getattr(module, "size_multiple", SegmentationNetwork.size_multiple)
+    if type(multiple) is not int or multiple < 1:
+        raise UsageError(f"network '{name}': its size_multiple is {multiple!r}; a whole number from 1 is needed")
+    return multiple
+
+
 def _tried(multiple: int) -> tuple[int, int]:
-    """Height and width of an image that any network should take: unequal, and both multiples."""
-    height = -(-64 // multiple) * multiple
-    height += -height % 8
+    """Height and width of an image that any network should take: unequal, and multiples of 8 too."""
+    step = math.lcm(multiple, 8)
+    height = -(-64 // step) * step
     return height, 2 * height
 
 
@@ -160,7 +170,7 @@ def _output_stride(name: str, module: nn.Module, shape: tuple[int, ...], num_cla
         raise UsageError(f"network '{name}' fails on an image of {width}×{height}: {_sentence(error)}") from error
     finally:
         module.train(was_training)
-    strides = {(1, num_classes, height // s, width // s): s for s in (1, 8)}
+    strides: dict[object, int] = {(1, num_classes, height // s, width // s): s for s in (1, 8)}
     found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if found not in strides:
         raise UsageError(
