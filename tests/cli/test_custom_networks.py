@@ -88,7 +88,7 @@ def test_the_lines_of_python(trained: Path) -> None:
     names: dict[str, object] = {}
     exec(BLOCKS[-1][1], names)
     assert Path("mine.onnx").is_file()
-    assert main(["predict", "mine.onnx", "street.png", "--out", "onnx"]) == 0
+    assert main(["predict", "mine.onnx", "street.png", "--out", "from_onnx"]) == 0
 
 
 def test_weights_need_their_network(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +119,7 @@ def test_registered_names_are_no_files(trained: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_network_that_fails_leaves_no_folder(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["train", "smoke", *SHORT, "--network", WORD, "--set", "network.options.width=0", "--out", "broken"]
+    words = ["train", "smoke", *SHORT, "--network", WORD, "--set", "network.options.width=-2", "--out", "broken"]
     assert main(words) == 2
     assert f"network '{WORD}'" in capsys.readouterr().err
     assert not (place / "broken").exists()
@@ -139,4 +139,5 @@ def test_it_is_timed(place: Path) -> None:
     words = ["benchmark", WORD, "--size", "48x36", "--classes", "5", "--trials", "2", "--threads", "1"]
     assert main([*words, "--engine", "native:fp32", "--engine", "torch:fp32", "--json", "speed.json"]) == 0
     results = json.loads((place / "speed.json").read_text())["results"]
-    assert {(result["engine"], result["agreement"]) for result in results} == {("native", 100), ("torch", 100)}
+    assert {result["engine"] for result in results} == {"native", "torch"}
+    assert min(result["agreement"] for result in results) > 99

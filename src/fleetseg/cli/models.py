@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fleetseg.models.paper_table import Comparison
 
 #: Columns of the tables where stdout is no terminal.
-_WIDTH = 160
+_WIDTH = 180
 
 _HELP = """List the networks: parameters, size, multiply-adds at 640×360, receptive field, paper.
 

@@ -6,7 +6,6 @@ recipe or to `register_network`.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import math
 import sys
@@ -56,13 +55,13 @@ def _module_name(path: Path) -> str:
 
 def _executed(path: Path) -> ModuleType:
     """The file as a module; it may import its neighbours, as a script may."""
-    spec = importlib.util.spec_from_file_location(_module_name(path), path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
+    module = ModuleType(_module_name(path))
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
     sys.path.insert(0, str(path.parent.resolve()))
     try:
-        spec.loader.exec_module(module)
+        # Not by an importer, which would leave a cached copy beside the file and may take an old one.
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
     except Exception as error:  # the user's code may raise anything
         raise UsageError(f"{path}: cannot be run: {_sentence(error)}") from error
     finally:
