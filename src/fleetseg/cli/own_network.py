@@ -1,4 +1,4 @@
-"""``--network FILE.py:CLASS``: a network in a file of the user's own, for the commands that rebuild one from weights."""
+"""``--network FILE.py:CLASS``: a network in a file of the user's own, for commands that rebuild one from weights."""
 
 from __future__ import annotations
 
