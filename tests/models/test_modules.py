@@ -124,6 +124,15 @@ def test_a_residual_is_the_input_added_before_the_norm(name: str) -> None:
     torch.testing.assert_close(difference, x * scale, rtol=1e-4, atol=1e-5)
 
 
+def test_shuffling_takes_a_channel_of_each_group_in_turn() -> None:
+    module = build_module("shufflenet", 16, 16, groups=2, width_divider=2)
+    seen = []
+    module.depthwise.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = torch.randn(1, 16, 2, 3)
+    module.eval()(x)
+    assert torch.equal(seen[0], nn.ChannelShuffle(2)(module.reduce(x)))
+
+
 def test_fusion() -> None:
     maps = [torch.full((1, channels, 1, 1), 10.0**k) for k, channels in enumerate((3, 2, 2, 2))]
     values = {start: [float(maps[0, 0, 0, 0]) for maps in fused(maps, start)] for start in ("off", "first", "second")}

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fleetseg.errors import UnknownNameError
@@ -69,7 +68,9 @@ class ShuffleNetModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, M, H, W) → (N, out, H, W)."""
-        y = self.expand(self.depthwise(F.channel_shuffle(self.reduce(x), self.groups)))
+        # Written out: the ONNX exporter does not know channel_shuffle.
+        shuffled = self.reduce(x).unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+        y = self.expand(self.depthwise(shuffled))
         result: Tensor = self.norm_act(x + y if self.residual else y)
         return result
 
