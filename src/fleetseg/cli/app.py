@@ -29,6 +29,12 @@ Look at data, train on it, measure the result:
   fleetseg evaluate runs/enet --data CamVid --split val
 
 \b
+Compare trainings, look at one, search better values:
+  fleetseg runs runs --plot runs.png
+  fleetseg report runs/enet
+  fleetseg tune enet-camvid --data CamVid --out searches/c --key stages.fine.loss.c=1.02:1.4
+
+\b
 Turn a network into a C file and a library that needs no engine:
   fleetseg compile enet-camvid --size 480x360 --out compiled
 

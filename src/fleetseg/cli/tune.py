@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +65,7 @@ def tune(
 ) -> int:
     """Run the command."""
     from fleetseg.errors import UsageError
+    from fleetseg.training.processes import from_environment
     from fleetseg.training.quiet import quiet_libraries
     from fleetseg.training.recipe_file import load_recipe
     from fleetseg.training.search_space import read_keys
@@ -73,6 +75,8 @@ def tune(
     source = data or loaded.default_data
     if source is None:
         raise UsageError(f"recipe {loaded.name} names no data; give --data DIR or --data scenes")
+    if from_environment(os.environ) is not None:
+        raise UsageError("fleetseg tune runs its trials one after the other in one process; start it without torchrun")
     _require_extras()
     with quiet_libraries():
         from fleetseg.training.search import Search, SearchPlan, trial_figures
