@@ -84,8 +84,8 @@ def test_a_run_ends_with_the_path_of_its_best_weights(run: Run, recipe: str, dat
     assert lines[0].startswith("only epoch 1/1, loss ")
     assert "mIoU" in lines[0] and "images/s" in lines[0] and lines[0].endswith("0 s left")
     assert lines[1:] == [
-        "fleetseg: the report is run/report.html",
-        "fleetseg: done; the weights with the best validation mIoU are run/best.safetensors",
+        "fleetseg: done; the weights with the best validation mIoU are run/best.safetensors, "
+        "the report is run/report.html",
     ]
     # Again, without --data: the run knows what it was trained on.
     status, out, err = run(recipe, "--out", "run", "--resume")

@@ -189,6 +189,7 @@ def recipe_file(make_recipe: MakeRecipe, make_stage: MakeStage, tmp_path_factory
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_ends_and_goes_on_with_one(recipe_file: str, tiny_data: Path, tmp_path: Path) -> None:
     """Three epochs by two processes, then the fourth by one: the files are those of one run, said once."""
     words = [recipe_file, "--data", str(tiny_data), "--out", str(tmp_path / "run")]

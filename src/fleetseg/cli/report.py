@@ -39,13 +39,13 @@ def report(
 
     read_run(run)  # a mistyped folder is said before torch is imported
     require_extra()
-    print(report_on(run, data))
+    path = report_on(run, data)
+    complain(f"the report is {path}")
+    print(path)
 
 
 def report_on(run: Path, data: str | None = None) -> Path:
     """Write it, with a progress bar."""
     from fleetseg.report import write_report
 
-    path = write_report(run, data, lambda numbers: track(numbers, "Evaluating"))
-    complain(f"the report is {path}")
-    return path
+    return write_report(run, data, lambda numbers: track(numbers, "Evaluating"))

@@ -135,21 +135,23 @@ def _train(recipe: Recipe, data: str, out: Path, resume: bool, processes: Proces
             complain(str(error))
         return error.exit_status
     if processes.first:
-        _report(out)
-        complain(f"done; the weights with the best validation mIoU are {best}")
+        page = _report(out)
+        shown = f", the report is {page}" if page else ""
+        complain(f"done; the weights with the best validation mIoU are {best}{shown}")
         print(best)
     return 0
 
 
-def _report(out: Path) -> None:
+def _report(out: Path) -> Path | None:
     """The page about the run; a run whose page cannot be written is a run all the same."""
     from fleetseg.cli.report import report_on
     from fleetseg.errors import FleetsegError
 
     try:
-        report_on(out)
+        return report_on(out)
     except FleetsegError as error:
         complain(f"the report was not written: {error}")
+        return None
 
 
 def _data_of(recipe: Recipe, out: Path, resume: bool) -> str:
