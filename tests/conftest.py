@@ -95,14 +95,17 @@ def shared_folder() -> Path:
 def random_network() -> Callable[..., Any]:
     """Builds a registered network in evaluation mode in which no weight, slope or running statistic is a default.
 
-    Call with (name, num_classes, in_channels=3, seed=0, **options).
+    Call with (name, num_classes, in_channels=3, seed=0, **options). Networks that have a width get a sixteenth of it
+    unless one is given: their wiring is the same, and the largest has 160 million weights.
     """
     import torch
 
-    from fleetseg.models import SegmentationNetwork, build_network
+    from fleetseg.models import SegmentationNetwork, build_network, network_entry
 
     def build(name: str, num_classes: int, in_channels: int = 3, seed: int = 0, **options: Any) -> SegmentationNetwork:
         torch.manual_seed(seed)
+        if "width" in network_entry(name).option_names():
+            options = {"width": 1 / 16, **options}
         network = build_network(name, num_classes, in_channels, **options)
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -112,7 +115,9 @@ def random_network() -> Callable[..., Any]:
                 module.running_var.uniform_(0.5, 2.0)
             elif isinstance(module, torch.nn.PReLU):
                 torch.nn.init.uniform_(module.weight, -0.1, 0.4)
-            elif getattr(module, "bias", None) is not None:
+            elif isinstance(module, torch.nn.Conv2d) and not module.weight.any():  # FCN's scores, LRR's coefficients
+                torch.nn.init.normal_(module.weight, std=0.1)
+            if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d) and module.bias is not None:
                 torch.nn.init.normal_(module.bias, std=0.1)
         return network.eval()
 

@@ -64,6 +64,11 @@ _ALL = (
     Variant("espnet-no-residual", "espnet", "Table 2(b)", {"residual": False}),
     Variant("espnet-no-fusion", "espnet", "section 3.1, Fig. 2", {"fusion": "off"}),
     Variant("espnet-fusion-first", "espnet", "Fig. 1(b)", {"fusion": "first"}),
+    Variant("dilation-8-basic", "dilation-8", "Table 1, basic", {"large_context": False}),
+    Variant("dilation-7", "dilation-8", "appendix B (KITTI)", {"context_layers": 7, "large_context": False}),
+    Variant("dilation-10", "dilation-8", "appendix C (Cityscapes)", {"context_layers": 10, "large_context": False}),
+    Variant("refinenet-50", "refinenet-101", "Fig. 2(c), ResNet-50", {"depth": 50}),
+    Variant("biopsy-residual", "biopsy-espnet", "Y-Net's residual encoder", {"esp": False}),
 )
 
 #: Name → variant, in the papers' order.

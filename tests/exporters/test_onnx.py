@@ -23,11 +23,28 @@ from fleetseg.metadata import METADATA_KEY, ModelMetadata, NetworkSpec, metadata
 from fleetseg.models import SegmentationNetwork, network_names
 from fleetseg.runtime.onnx_engine import OnnxEngine
 
+#: Exporting hundreds of layers takes long: of the networks that the papers compare with, the quick suite sees these.
+QUICK = (
+    "enet",
+    "enet-encoder",
+    "espnet-a",
+    "espnet-b",
+    "espnet-c",
+    "espnet",
+    "segnet",
+    "sqnet",
+    "lrr-4x",
+    "biopsy-espnet",
+)
+
 Build = Callable[..., Any]
 Exported = tuple[SegmentationNetwork, onnx.ModelProto, OnnxEngine]
 
 
-@pytest.fixture(scope="module", params=network_names())
+@pytest.fixture(
+    scope="module",
+    params=[name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in network_names()],
+)
 def exported(
     request: pytest.FixtureRequest, random_network: Build, metadata_of: Build, tmp_path_factory: pytest.TempPathFactory
 ) -> Exported:

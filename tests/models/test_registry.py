@@ -13,7 +13,11 @@ from fleetseg.variants import VARIANTS
 
 
 def test_names() -> None:
-    assert network_names() == ("enet", "enet-encoder", "espnet-a", "espnet-b", "espnet-c", "espnet")
+    assert network_names()[:6] == ("enet", "enet-encoder", "espnet-a", "espnet-b", "espnet-c", "espnet")
+    assert set(network_names()[6:]) == {
+        "segnet", "segnet-basic", "erfnet", "erfnet-encoder", "sqnet", "fcn-8s", "deeplab-v2", "pspnet",
+        "dilation-8", "refinenet-101", "lrr-4x", "biopsy-mehta", "biopsy-resnet18", "biopsy-espnet",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", network_names())

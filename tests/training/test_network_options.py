@@ -50,6 +50,13 @@ def test_same_places_for_auxiliary_heads_as_the_networks() -> None:
         ("espnet-b", {"branches": 1, "alpha2": 1, "alpha3": 0}),
         ("espnet-c", {"reduce_kernel_size": 3, "dilated": False, "alpha2": 1, "alpha3": 1}),
         ("espnet", {"branches": 10, "alpha2": 1, "alpha3": 1, "decoder_channels": 19}),
+        ("segnet", {"width": 0.125}),
+        ("fcn-8s", {"published": True, "width": 0.125}),
+        ("deeplab-v2", {"multi_scale": False, "original": True, "width": 0.125}),
+        ("pspnet", {"auxiliary": True, "deep_stem": False, "width": 0.125}),
+        ("dilation-8", {"context_layers": 7, "large_context": False, "padded": False, "width": 0.125}),
+        ("refinenet-101", {"depth": 50, "improved_pooling": True, "original": True, "width": 0.125}),
+        ("biopsy-espnet", {"esp": False, "width": 0.125}),
     ],
 )
 def test_what_is_legal_can_be_built(name: str, options: dict[str, object]) -> None:
@@ -74,6 +81,9 @@ def test_what_is_legal_can_be_built(name: str, options: dict[str, object]) -> No
         ("enet", {"bias": "no"}, r"option bias of 'enet': .*valid boolean"),
         ("enet", {"decoder_activation": "gelu"}, r"Input should be 'relu' or 'prelu' \(it is 'gelu'\)"),
         ("espnet-c", {"branches": 11}, r"less than or equal to 10"),
+        ("segnet", {"width": 0.0}, r"option width of 'segnet': .*greater than 0"),
+        ("dilation-8", {"context_layers": 10}, r"'dilation-8': the large context module has 8 layers, not 10"),
+        ("erfnet", {"width": 0.5}, r"'erfnet' has no option 'width'"),
     ],
 )
 def test_what_is_not_legal_is_named(name: str, options: dict[str, object], sentence: str) -> None:

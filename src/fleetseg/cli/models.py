@@ -121,7 +121,7 @@ def print_table(costs: list[NetworkCost], classes: int) -> None:
                 f"{cost.fp32_mb:.2f}",
                 f"{cost.fp16_mb:.2f}",
                 f"{cost.gmacs_640x360:.4f}",
-                f"{cost.receptive_field:,}",
+                "whole" if cost.receptive_field is None else f"{cost.receptive_field:,}",
                 cost.paper,
             )
             for cost in costs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,6 +33,7 @@ Examples:
   fleetseg train fine-tune --data mine --out runs/mine
   fleetseg train smoke --init enet-camvid --out runs/warm
   fleetseg train enet-camvid-distilled --data CamVid --teacher best.onnx --out runs/distilled
+  fleetseg train segnet.yaml --data CamVid --out runs/segnet --backbone-weights vgg16_bn.pth
 
 --network puts another network into the recipe, with its own default options; stages that train an encoder first
 are left out where it has none.
@@ -91,6 +93,15 @@ def train(
             help="Another network than the recipe's: a registered one, a variant, or FILE.py:CLASS of your own.",
         ),
     ] = None,
+    backbone_weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--backbone-weights",
+            metavar="FILE",
+            help="ImageNet weights that the network's VGG16 or ResNet starts from: a .pth or .safetensors file "
+            "in torchvision's or timm's layout. The same as --set network.backbone_weights=FILE.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last whole epoch.")] = False,
     devices: Annotated[
         int | None,
@@ -104,7 +115,8 @@ def train(
     from fleetseg.training.processes import ALONE, check_counts, from_environment, launch
     from fleetseg.training.recipe_file import load_recipe
 
-    loaded = load_recipe(recipe, settings or [], network=network, init=init, teacher=teacher)
+    changes = [*(settings or []), *_backbone_setting(backbone_weights)]
+    loaded = load_recipe(recipe, changes, network=network, init=init, teacher=teacher)
     source = data or _data_of(loaded, out, resume)
     require_extra()
     processes = from_environment(os.environ)
@@ -152,6 +164,11 @@ def _report(out: Path) -> Path | None:
     except FleetsegError as error:
         complain(f"the report was not written: {error}")
         return None
+
+
+def _backbone_setting(path: Path | None) -> list[str]:
+    """The key of the recipe that --backbone-weights stands for; in quotes, so that YAML takes it as it is."""
+    return [] if path is None else [f"network.backbone_weights={json.dumps(str(path))}"]
 
 
 def _data_of(recipe: Recipe, out: Path, resume: bool) -> str:

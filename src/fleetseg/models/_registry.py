@@ -11,14 +11,30 @@ from typing import Any
 
 from fleetseg.errors import UnknownNameError, UsageError
 from fleetseg.models.base import SegmentationNetwork
+from fleetseg.models.biopsy_espnet import BiopsyESPNet
+from fleetseg.models.biopsy_mehta import BiopsyMehta
+from fleetseg.models.biopsy_resnet18 import BiopsyResNet18
+from fleetseg.models.deeplab import DeepLabV2
+from fleetseg.models.dilation import Dilation
 from fleetseg.models.enet import Choices, ENet, ENetEncoder
+from fleetseg.models.erfnet import ERFNet, ERFNetEncoder
 from fleetseg.models.espnet import ESPNet, ESPNetA, ESPNetB, ESPNetC
 from fleetseg.models.espnet_switches import Switches, SwitchesOfA
+from fleetseg.models.fcn import FCN8s
+from fleetseg.models.lrr import LRR
+from fleetseg.models.pspnet import PSPNet
+from fleetseg.models.refinenet import RefineNet
+from fleetseg.models.segnet import SegNet
+from fleetseg.models.segnet_basic import SegNetBasic
+from fleetseg.models.sqnet import SQNet
 from fleetseg.models.users import build_user_network, user_options
 from fleetseg.variants import VARIANTS, is_users, resolved, short_name
 
 ENET_PAPER = "ENet, arXiv 1606.02147"
 ESPNET_PAPER = "ESPNet, arXiv 1803.06815"
+ERFNET_PAPER = "ERFNet, Romera et al. 2018"
+DILATION_PAPER = "Dilation, arXiv 1511.07122"
+REFINENET_PAPER = "RefineNet, arXiv 1611.06612"
 
 
 @dataclass(frozen=True)
@@ -59,6 +75,20 @@ _ENTRIES = (
     NetworkEntry("espnet-b", ESPNetB, ESPNET_PAPER, "Fig. 4(b)", None, Switches),
     NetworkEntry("espnet-c", ESPNetC, ESPNET_PAPER, "Fig. 4(c)", None, Switches),
     NetworkEntry("espnet", ESPNet, ESPNET_PAPER, "Fig. 4(d)", "espnet-c", Switches),
+    NetworkEntry("segnet", SegNet, "SegNet, arXiv 1511.00561", "Fig. 2"),
+    NetworkEntry("segnet-basic", SegNetBasic, "SegNet-Basic, arXiv 1505.07293", "section 3"),
+    NetworkEntry("erfnet", ERFNet, ERFNET_PAPER, "Table I", encoder="erfnet-encoder"),
+    NetworkEntry("erfnet-encoder", ERFNetEncoder, ERFNET_PAPER, "Table I, layers 1–16"),
+    NetworkEntry("sqnet", SQNet, "SQNet, Treml et al. 2016", "Fig. 2"),
+    NetworkEntry("fcn-8s", FCN8s, "FCN, arXiv 1411.4038", "Fig. 3"),
+    NetworkEntry("deeplab-v2", DeepLabV2, "DeepLab-v2, arXiv 1606.00915", "section 3, without the CRF"),
+    NetworkEntry("pspnet", PSPNet, "PSPNet, arXiv 1612.01105", "Fig. 3"),
+    NetworkEntry("dilation-8", Dilation, DILATION_PAPER, "Table 1, large"),
+    NetworkEntry("refinenet-101", RefineNet, REFINENET_PAPER, "Fig. 2(c), ResNet-101"),
+    NetworkEntry("lrr-4x", LRR, "LRR, arXiv 1605.02264", "Fig. 4, VGG16"),
+    NetworkEntry("biopsy-mehta", BiopsyMehta, "Mehta et al., arXiv 1709.02554", "Fig. 3"),
+    NetworkEntry("biopsy-resnet18", BiopsyResNet18, ESPNET_PAPER, "Table 3, its SegNet"),
+    NetworkEntry("biopsy-espnet", BiopsyESPNet, "Y-Net, arXiv 1806.01313", "segmentation branch, ESP"),
 )
 _BY_NAME = {entry.name: entry for entry in _ENTRIES}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -48,6 +48,14 @@ class SegmentationNetwork(nn.Module):
     @abstractmethod
     def forward_padded(self, image: Tensor) -> Tensor:
         """Like `forward`, for a height and width that are multiples of `size_multiple`."""
+
+    def training_logits(self, image: Tensor) -> Sequence[tuple[Tensor, float]]:
+        """The maps that training compares with the labels, each with its share of the loss: `forward`'s logits first.
+
+        Alone, unless the network's paper supervises more. Those may be of other sizes; the labels are then reduced to
+        them, nearest pixel to each centre.
+        """
+        return ((self(image), 1.0),)
 
     def load_encoder(self, encoder: SegmentationNetwork) -> None:
         """Take over a stage-1 network's encoder (the papers' second stage starts from it)."""

@@ -61,3 +61,11 @@ class MaxUnpool2x2(nn.Module):
         """(N, C, H, W) and a place (N, C, 4, H, W) → (N, C, 2H, 2W)."""
         spread = torch.where(place, x.unsqueeze(2), torch.zeros((), dtype=x.dtype, device=x.device))
         return F.pixel_shuffle(spread.flatten(1, 2), 2)
+
+
+class Maximum(nn.Module):
+    """The larger of two maps, pixel by pixel."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Twice (N, C, H, W) → (N, C, H, W)."""
+        return torch.maximum(x, y)

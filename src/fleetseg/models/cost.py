@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fleetseg.models._registry import build_network, network_entry
+from fleetseg.models.adaptive_pooling import AdaptiveAveragePool
 from fleetseg.models.base import SegmentationNetwork, count_parameters
-from fleetseg.models.blocks import MaxPool2x2, MaxUnpool2x2
+from fleetseg.models.blocks import Maximum, MaxPool2x2, MaxUnpool2x2
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class NetworkCost:
     name: str
     parameters: int
     gmacs_640x360: float
-    #: Side of the square of image pixels that can influence one output pixel.
-    receptive_field: int
+    #: Side of the square of image pixels that can influence one output pixel; None: the whole image.
+    receptive_field: int | None
     paper: str
 
     @property
@@ -51,12 +52,16 @@ class NetworkCost:
 
 def network_cost(name: str, num_classes: int, **options: Any) -> NetworkCost:
     """The costs of one registered network."""
-    network = build_network(name, num_classes, **options)
+    # What a network reaches does not depend on its width, and a narrow one is quick to ask.
+    narrow = {"width": 1 / 64} if "width" in network_entry(name).option_names() else {}
+    with torch.device("meta"):
+        network = build_network(name, num_classes, **options)
+        thin = build_network(name, num_classes, **{**options, **narrow})
     return NetworkCost(
         name=name,
         parameters=count_parameters(network),
         gmacs_640x360=multiply_adds(network, 640, 360) / 1e9,
-        receptive_field=receptive_field(network),
+        receptive_field=receptive_field(thin),
         paper=network_entry(name).paper,
     )
 
@@ -71,7 +76,7 @@ def multiply_adds(network: SegmentationNetwork, width: int, height: int) -> int:
         positions = inputs[0] if isinstance(module, nn.ConvTranspose2d) else output
         total += module.weight.numel() * positions.shape[-2] * positions.shape[-1]
 
-    network = copy.deepcopy(network).to("meta").eval()
+    network = _copy_sharing_weights(network).to("meta").eval()
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.register_forward_hook(count)
@@ -81,7 +86,7 @@ def multiply_adds(network: SegmentationNetwork, width: int, height: int) -> int:
 
 
 class _MeanPool(nn.Module):
-    """Stands for a max-pool: all of the window counts."""
+    """Stands for a max-pool that tells places: all of the window counts."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return F.avg_pool2d(x, 2), torch.ones(())
@@ -94,28 +99,88 @@ class _Spread(nn.Module):
         return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
-def receptive_field(network: SegmentationNetwork) -> int:
-    """Widest span of image columns with influence on one output pixel.
+class _Reach(nn.Module):
+    """Stands for a convolution: every output channel is the mean of its group's inputs over the whole kernel.
 
-    Found by the gradient of single output pixels in a linear copy of the network: positive weights, no norms
-    or activations, averages for maxima. Networks treat rows and columns alike, so a strip 8 pixels high
-    suffices.
+    So a layer of thousands of channels costs what one channel costs, and means keep the values from growing.
     """
+
+    def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
+        super().__init__()
+        # Not as a module of this one: its weights are no part of the copy.
+        self.layer = (conv,)
+        self.groups, self.repeats = conv.groups, conv.out_channels // conv.groups
+        self.kernel = torch.ones(conv.groups, 1, *conv.kernel_size, dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        (conv,) = self.layer
+        means = x.reshape(x.shape[0], self.groups, -1, *x.shape[2:]).mean(2)
+        if isinstance(conv, nn.ConvTranspose2d):
+            assert not isinstance(conv.padding, str)
+            y = F.conv_transpose2d(
+                means, self.kernel, None, conv.stride, conv.padding, conv.output_padding, conv.groups, conv.dilation
+            )
+        else:
+            y = F.conv2d(means, self.kernel, None, conv.stride, conv.padding, conv.dilation, conv.groups)
+        # One group's expansion is a view, without memory of its own.
+        return y.unsqueeze(2).expand(-1, -1, self.repeats, -1, -1).flatten(1, 2)
+
+
+class _MeanOfMagnitudes(nn.Module):
+    """Stands for a max-pool. Values are positive here, except where a minimum is written as the maximum of −x."""
+
+    def __init__(self, pool: nn.MaxPool2d) -> None:
+        super().__init__()
+        self.mean = nn.AvgPool2d(pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.mean(x.abs())
+        return result
+
+
+class _Sum(nn.Module):
+    """Stands for a maximum of two maps."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+#: Layers that do not look at neighbours, or only for a number that every pixel has.
+_POINTWISE = (nn.BatchNorm2d, nn.PReLU, nn.ReLU, nn.ELU, nn.Dropout, nn.Dropout2d, nn.LocalResponseNorm, nn.Softmax)
+#: Pixels after which the answer repeats, for networks that halve their input up to five times.
+_PERIOD = 32
+#: Wider fields than this are the whole image's: a network with a pyramid of averages has no bound.
+_WIDEST = 8192
+
+
+def receptive_field(network: SegmentationNetwork) -> int | None:
+    """Widest span of image columns with influence on one output pixel; None: the whole image, whatever its size.
+
+    Found by the gradient of single output pixels in a linear copy of the network: equal weights, no norms or
+    activations, averages for maxima. Networks treat rows and columns alike, so a strip as high as the network's
+    smallest image suffices.
+    """
+    if any(isinstance(module, AdaptiveAveragePool) for module in network.modules()):
+        return None
     linear = _linear_copy(network)
     width = 2048
     while (span := _widest_span(linear, width)) is None:
         width *= 2
+        if width > _WIDEST and span is None:
+            return None
     return span
 
 
 def _widest_span(linear: SegmentationNetwork, width: int) -> int | None:
     """The widest influence in a strip of that width; None if it may go beyond the strip."""
-    strip = torch.ones(1, linear.in_channels, 8, width, dtype=torch.float64, requires_grad=True)
+    period = _PERIOD if linear.size_multiple != 8 else 8
+    rows = linear.size_multiple
+    strip = torch.ones(1, linear.in_channels, rows, width, dtype=torch.float64, requires_grad=True)
     output = linear(strip).sum(dim=(0, 1, 2))
     middle = output.shape[0] // 2
     widest = 0
     # Within one cell of the coarsest level, output pixels reach differently far.
-    for position in range(middle, middle + 8 // linear.output_stride):
+    for position in range(middle, middle + period // linear.output_stride):
         (gradient,) = torch.autograd.grad(output[position], strip, retain_graph=True)
         columns = torch.nonzero(gradient.sum(dim=(0, 1, 2)))
         first, last = int(columns.min()), int(columns.max())
@@ -126,18 +191,34 @@ def _widest_span(linear: SegmentationNetwork, width: int) -> int | None:
 
 
 def _linear_copy(network: SegmentationNetwork) -> SegmentationNetwork:
-    linear = copy.deepcopy(network).double().eval().requires_grad_(False)
+    linear = _copy_sharing_weights(network).eval()
     for parent in list(linear.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, MaxPool2x2):
-                setattr(parent, name, _MeanPool())
-            elif isinstance(child, MaxUnpool2x2):
-                setattr(parent, name, _Spread())
-            elif isinstance(child, nn.BatchNorm2d | nn.PReLU | nn.ReLU | nn.Dropout2d):
-                setattr(parent, name, nn.Identity())
-    with torch.no_grad():
-        for parameter in linear.parameters():
-            # Not smaller: the product over a deep network's layers must not underflow. Infinity would do no
-            # harm.
-            parameter.fill_(1.0)
+            stand_in = _stand_in(child)
+            if stand_in is not None:
+                setattr(parent, name, stand_in)
+    # What is left are weights of layers that a user's own network may have.
+    for module in linear.modules():
+        for name, weight in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(torch.ones(weight.shape, dtype=torch.float64), requires_grad=False))
     return linear
+
+
+def _stand_in(layer: nn.Module) -> nn.Module | None:
+    """What takes the place of a layer in the linear copy; None if it stays."""
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        return _Reach(layer)
+    if isinstance(layer, MaxPool2x2):
+        return _MeanPool()
+    if isinstance(layer, MaxUnpool2x2):
+        return _Spread()
+    if isinstance(layer, nn.MaxPool2d):
+        return _MeanOfMagnitudes(layer)
+    if isinstance(layer, Maximum):
+        return _Sum()
+    return nn.Identity() if isinstance(layer, _POINTWISE) else None
+
+
+def _copy_sharing_weights(network: SegmentationNetwork) -> SegmentationNetwork:
+    """A copy whose layers can be replaced, without a second copy of weights that may be gigabytes."""
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})

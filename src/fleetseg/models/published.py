@@ -7,7 +7,6 @@ them.
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,11 +14,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fleetseg.errors import CheckpointError, UsageError
+from fleetseg.errors import CheckpointError
 from fleetseg.labels import CAMVID_11, CITYSCAPES_19, LabelSet
 from fleetseg.metadata import ModelMetadata, NetworkSpec, Normalisation
 from fleetseg.models.base import SegmentationNetwork
 from fleetseg.models.checkpoint import empty_network, fill
+from fleetseg.models.published_erfnet import erfnet_from, is_erfnet
+from fleetseg.models.weight_files import read_pickle
 
 
 @dataclass(frozen=True)
@@ -108,41 +109,16 @@ def _residual_act(key: str) -> str:
     return key.replace(".act.", ".bn.act.") if inside_esp else key
 
 
-def read_pickle(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a `.pth` file, read with ``weights_only=True`` so that a hostile one cannot run code."""
-    path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"{path}: no such checkpoint file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a broken or hostile file makes the unpickler raise
-        raise CheckpointError(f"{path}: {_why_unreadable(error)}") from error
-    if not isinstance(tensors, dict) or not all(map(_is_weight, tensors.values())):
-        raise CheckpointError(f"{path}: holds no table of weights; expected one of the published ESPNet checkpoints")
-    return {str(key): value for key, value in tensors.items()}
-
-
-def _is_weight(value: object) -> bool:
-    return isinstance(value, Tensor) and value.layout is torch.strided and value.device.type == "cpu"
-
-
-def _why_unreadable(error: Exception) -> str:
-    foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
-    if foreign:
-        return f"holds {foreign[1]} besides weights; a file that could run code is never loaded"
-    return "is no complete file of PyTorch weights (truncated, damaged or of another kind)"
-
-
 def load_published(path: str | Path) -> tuple[SegmentationNetwork, ModelMetadata]:
-    """Build ESPNet or ESPNet-C from a published checkpoint, in evaluation mode, with its own normalisation.
+    """Build ESPNet, ESPNet-C or ERFNet from a published checkpoint, in evaluation mode, with its own normalisation.
 
     Encoder or full network, depths, class count and decoder input are read off the shapes. 12 classes:
     CamVid's 11 and "Unlabelled"; 20: Cityscapes' 19 and "unlabelled".
     """
     source = str(path)
-    tensors = read_pickle(path)
+    tensors = read_pickle(path, "one of the published ESPNet checkpoints")
+    if is_erfnet(tensors):
+        return erfnet_from(tensors, source)
     spec = _described_network(tensors, source)
     data = _DATA[spec.num_classes]
     network = empty_network(spec, source)

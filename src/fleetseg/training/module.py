@@ -23,7 +23,7 @@ from fleetseg.training.cell_targets import cell_targets
 from fleetseg.training.collectives import labelled_weight, total
 from fleetseg.training.failed_batch import SaveBatch
 from fleetseg.training.loader import same_batches
-from fleetseg.training.objective import Objective
+from fleetseg.training.objective import Objective, side_loss
 from fleetseg.training.optimisers import build_optimiser
 from fleetseg.training.precision import Precision
 from fleetseg.training.processes import ALONE, Processes
@@ -106,9 +106,11 @@ class TrainingModule(pl.LightningModule):
 
     def _forward_loss(self, images: Tensor, target: Tensor, teacher: Tensor | None = None) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision_choice.bf16):
-            logits = self.network(images)
+            (logits, _), *side_maps = self.network.training_logits(images)
             auxiliary = self.objective.auxiliary_logits()
         loss: Tensor = self.objective(logits, auxiliary, target, self.class_weights, teacher)
+        for side_map, share in side_maps:
+            loss = loss + share * side_loss(side_map.float(), target, self.class_weights)
         return loss
 
     def _teacher_logits(self, images: Tensor, normalised: Tensor) -> Tensor | None:

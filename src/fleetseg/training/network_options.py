@@ -102,6 +102,67 @@ class ESPNetOptions(ESPNetCOptions):
         return self
 
 
+class _Scaled(_Options):
+    #: Channels, as a multiple of the published ones.
+    width: float = Field(default=1.0, gt=0, le=4)
+
+
+class SegNetOptions(_Scaled):
+    """See `models.segnet.SegNet`; of every other network whose one option is its width, too."""
+
+
+class ERFNetOptions(_Options):
+    """See `models.erfnet.ERFNet`; it has no options."""
+
+
+class FCN8sOptions(_Scaled):
+    """See `models.fcn.FCN8s`."""
+
+    published: bool = False
+
+
+class DeepLabV2Options(_Scaled):
+    """See `models.deeplab.DeepLabV2`."""
+
+    multi_scale: bool = True
+    original: bool = False
+
+
+class PSPNetOptions(_Scaled):
+    """See `models.pspnet.PSPNet`."""
+
+    auxiliary: bool = False
+    deep_stem: bool = True
+
+
+class DilationOptions(_Scaled):
+    """See `models.dilation.Dilation`."""
+
+    context_layers: Literal[7, 8, 10] = 8
+    large_context: bool = True
+    padded: bool = True
+
+    @model_validator(mode="after")
+    def _check(self) -> DilationOptions:
+        if self.large_context and self.context_layers != 8:
+            raise ValueError(f"the large context module has 8 layers, not {self.context_layers}")
+        return self
+
+
+class RefineNetOptions(_Scaled):
+    """See `models.refinenet.RefineNet`."""
+
+    depth: Literal[50, 101] = 101
+    improved_pooling: bool = False
+    original: bool = False
+
+
+class BiopsyESPNetOptions(_Scaled):
+    """See `models.biopsy_espnet.BiopsyESPNet`."""
+
+    esp: bool = True
+
+
 #: Registered name → its options.
 NETWORK_OPTIONS: dict[str, type[BaseModel]] = {
     "enet": ENetOptions,
@@ -110,10 +171,24 @@ NETWORK_OPTIONS: dict[str, type[BaseModel]] = {
     "espnet-b": ESPNetBOptions,
     "espnet-c": ESPNetCOptions,
     "espnet": ESPNetOptions,
+    "segnet": SegNetOptions,
+    "segnet-basic": SegNetOptions,
+    "erfnet": ERFNetOptions,
+    "erfnet-encoder": ERFNetOptions,
+    "sqnet": SegNetOptions,
+    "fcn-8s": FCN8sOptions,
+    "deeplab-v2": DeepLabV2Options,
+    "pspnet": PSPNetOptions,
+    "dilation-8": DilationOptions,
+    "refinenet-101": RefineNetOptions,
+    "lrr-4x": SegNetOptions,
+    "biopsy-mehta": SegNetOptions,
+    "biopsy-resnet18": SegNetOptions,
+    "biopsy-espnet": BiopsyESPNetOptions,
 }
 
 #: Networks whose encoder can be trained first, in a stage with ``part: encoder``.
-WITH_ENCODER = ("enet", "espnet")
+WITH_ENCODER = ("enet", "espnet", "erfnet")
 
 #: Networks beside whose decoder a head at the encoder's end can be trained (``loss.auxiliary``).
 WITH_ENCODER_MAP = ("enet", "espnet")

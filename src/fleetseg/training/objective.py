@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fleetseg.models.base import SegmentationNetwork
@@ -46,3 +47,12 @@ class Objective(nn.Module):
             height, width = logits.shape[-2:]
             loss = loss + distillation_loss(self.distillation, logits, resized_like(teacher, (height, width)), target)
         return loss
+
+
+def side_loss(logits: Tensor, target: Tensor, class_weights: Tensor) -> Tensor:
+    """Weighted cross-entropy of a map that a network supervises beside its logits: (N, C, h, w), of any size.
+
+    Labels are those nearest to the map's centres; a map that is left without any costs nothing.
+    """
+    nearest = F.interpolate(target[:, None].float(), size=logits.shape[-2:], mode="nearest-exact")[:, 0].long()
+    return weighted_mean(pixel_cross_entropy(logits, nearest), pixel_weights(nearest, class_weights))

@@ -31,6 +31,8 @@ class NetworkSection(Section):
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
+    #: A file of ImageNet weights that the backbone starts from, in torchvision's or timm's layout.
+    backbone_weights: str | None = None
 
     @field_validator("name")
     @classmethod
@@ -134,7 +136,7 @@ class Recipe(Section):
         if "encoder" in parts and not has_encoder(self.network.name):
             raise ValueError(
                 f"stage {names[0]} has part: encoder, but network '{self.network.name}' has no encoder to "
-                f"train first; {' and '.join(WITH_ENCODER)} have"
+                f"train first; {', '.join(WITH_ENCODER[:-1])} and {WITH_ENCODER[-1]} have"
             )
         auxiliary = next((stage.name for stage in self.stages if stage.loss.auxiliary), None)
         if auxiliary is not None and not has_encoder_map(self.network.name):

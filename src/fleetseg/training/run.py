@@ -19,6 +19,7 @@ from fleetseg.data.transforms import Augmentation
 from fleetseg.metadata import ModelMetadata
 from fleetseg.metrics import Scores
 from fleetseg.models import build_network, network_entry, register_network
+from fleetseg.models.backbone_weights import check_backbone_weights, load_backbone_weights
 from fleetseg.models.base import SegmentationNetwork
 from fleetseg.models.checkpoint import load_checkpoint, save_checkpoint, spec_of
 from fleetseg.training.allocator import keep_freed_memory
@@ -80,6 +81,8 @@ class Run:
             # What is wrong with it is said before there is a folder.
             with torch.random.fork_rng(devices=[]):
                 build_network(recipe.network.name, self.train_set.labels.num_classes, **recipe.network.options)
+        if not resume:
+            self._check_backbone_weights()
         self.folder = RunFolder(out)
         unfinished = [stage for stage in recipe.stages if not self.folder.finished(stage).exists()]
         self.teachers = open_teachers(unfinished, self.train_set.labels)
@@ -96,6 +99,14 @@ class Run:
         self._statistics: ClassStatistics | None = None
         #: Called in the first process after each epoch that was validated, when all of it is saved; may raise.
         self.watch: Watch | None = None
+
+    def _check_backbone_weights(self) -> None:
+        """Before the folder is made: a wrong file leaves nothing behind."""
+        section = self.recipe.network
+        if section.backbone_weights is not None:
+            with torch.device("meta"):
+                network = fresh_network(self.recipe, self.recipe.stages[-1], self.train_set.labels.num_classes)
+            check_backbone_weights(network, section.backbone_weights)
 
     def _best_so_far(self) -> float:
         if not self.folder.best.exists():
@@ -193,6 +204,9 @@ class Run:
         if type(previous) is not type(network) and self.recipe.init is not None:
             self._start_from_initial(network, stage)
         if previous is None:
+            weights = self.recipe.network.backbone_weights
+            if weights is not None and not self.folder.resume_point(stage).exists():
+                load_backbone_weights(network, weights)
             return network
         if type(previous) is type(network):
             network.load_state_dict(previous.state_dict())
