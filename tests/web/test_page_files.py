@@ -36,6 +36,6 @@ def test_unchanged_files_are_not_sent_again(client: TestClient) -> None:
 
 def test_elements_that_scripts_ask_for_exist() -> None:
     ids = set(re.findall(r'\bid="([\w-]+)"', TEXTS["index.html"] + TEXTS["docs.html"]))
-    for name in ("main.js", "stage.js", "legend.js", "pictures.js", "docs.js"):
+    for name in ("main.js", "stage.js", "legend.js", "pictures.js", "saving.js", "docs.js"):
         asked = set(re.findall(r'(?:\$|getElementById|slider)\("([\w-]+)"', TEXTS[name]))
         assert asked <= ids, (name, asked - ids)

@@ -17,7 +17,9 @@ export class Camera {
   }
 
   async start() {
-    this.media = await openCamera();
+    const media = await openCamera();
+    if (this.ended) return media.getTracks().forEach((track) => track.stop()); // stopped while it was being allowed
+    this.media = media;
     this.video = Object.assign(document.createElement("video"), { srcObject: this.media, muted: true, playsInline: true });
     await this.video.play();
     for (const track of this.media.getTracks()) {

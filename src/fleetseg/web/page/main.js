@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { Camera } from "./camera.js";
 import * as legend from "./legend.js";
 import * as pictures from "./pictures.js";
+import * as saving from "./saving.js";
 import * as stage from "./stage.js";
 
 const $ = (id) => document.getElementById(id);
@@ -73,7 +74,7 @@ async function label() {
     stage.setResult(answer);
     legend.setShares(answer.facts.shares, true);
     showNumbers(answer, { round: performance.now() - started, fps: 0 });
-    setSaving(true);
+    saving.allow();
     say(`${name} is labelled.`);
   } finally {
     if (!signal?.aborted) {
@@ -116,7 +117,7 @@ async function startCamera() {
       current = { blob, preview: blob, name: "camera", bitmap: frame };
       legend.setShares(answer.facts.shares, false);
       showNumbers(answer, numbers);
-      setSaving(true);
+      saving.allow();
     },
     onError: complain,
     onEnd() {
@@ -169,27 +170,11 @@ stage.onDivider((percent) => {
   compared();
 });
 
-function setSaving(possible) {
-  $("save-mask").disabled = !possible;
-  $("save-overlay").disabled = !possible;
-}
-
-function save(blob, ending) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = `${current.name.replace(/\.\w+$/, "").replaceAll(/[^\w.-]+/g, "_")}${ending}.png`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-}
-$("save-mask").addEventListener("click", async () => {
-  try {
-    save(await api.mask(current.blob, choice()), "_mask");
-  } catch (error) {
-    complain(error.message);
-  }
-});
-$("save-overlay").addEventListener("click", async () => {
-  save(await stage.composite(Number($("opacity").value), Number($("compare").value)), "_overlay");
+saving.onSave({
+  current: () => current,
+  mask: (blob) => api.mask(blob, choice()),
+  overlay: () => stage.composite(Number($("opacity").value), Number($("compare").value)),
+  complain,
 });
 
 // ---- models and engines ----
