@@ -93,11 +93,24 @@ def _run(words: list[str]) -> int:
 
 def build_app() -> typer.Typer:
     """The application with all commands, in the order of its help."""
-    from fleetseg.cli import benchmark, compile, data, evaluate, models, predict, report, runs, serve, train, tune
+    from fleetseg.cli import (
+        benchmark,
+        compile,
+        data,
+        evaluate,
+        models,
+        predict,
+        report,
+        runs,
+        serve,
+        submission,
+        train,
+        tune,
+    )
 
     app = typer.Typer(help=_HELP, add_completion=False, rich_markup_mode=None)
     app.callback()(_root)
-    for command in (predict, evaluate, compile, benchmark, serve, train, tune, runs, report, models, data):
+    for command in (predict, evaluate, submission, compile, benchmark, serve, train, tune, runs, report, models, data):
         command.register(app)
     return app
 
