@@ -9,6 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fleetseg.data import Sample
+from fleetseg.data.label_tables import cityscapes_table
+from fleetseg.labels import CITYSCAPES_19
+
 HEIGHT, WIDTH = 48, 64
 #: Labels that evaluation ignores, those of things that it scores, and the two things that it does not.
 IGNORED = [0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18]
@@ -115,3 +119,29 @@ def write_case(root: Path, name: str) -> Path:
         Image.fromarray(frame.instances.astype(np.uint16)).save(folders[1] / f"{stem}_gtFine_instanceIds.png")
         Image.fromarray(frame.prediction.astype(np.uint8)).save(predictions / f"{stem}_labelIds.png")
     return predictions
+
+
+class Frames:
+    """The images of a case, read in the plainest way."""
+
+    name, split, labels = "cityscapes", "val", CITYSCAPES_19
+
+    def __init__(self, root: Path) -> None:
+        self._labels = sorted((root / "gtFine" / "val").rglob("*_labelIds.png"))
+        self._images = sorted((root / "leftImg8bit" / "val").rglob("*.png"))
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> Sample:
+        image, label = self.paths(index)
+        mask = cityscapes_table()[np.asarray(Image.open(label))].astype(np.uint8)
+        return Sample(np.asarray(Image.open(image)), mask, image.stem)
+
+    def paths(self, index: int) -> tuple[Path, Path]:
+        return self._images[index], self._labels[index]
+
+    def instances(self, index: int) -> np.ndarray:
+        path = self._labels[index]
+        values = np.asarray(Image.open(path.with_name(path.name.replace("labelIds", "instanceIds"))), np.int32)
+        return np.where(values > 1000, values, 0)

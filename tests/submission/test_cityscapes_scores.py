@@ -17,14 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fleetseg.data.cityscapes import Cityscapes
 from fleetseg.data.label_tables import cityscapes_table
 from fleetseg.errors import DataError
 from fleetseg.evaluation import Choice, evaluate
 from fleetseg.labels import CITYSCAPES_19
 from fleetseg.submission import CityscapesScores, score_cityscapes
 
-from .official_cases import CASES, write_case
+from .official_cases import CASES, Frames, write_case
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "cityscapesscripts.json"
 OFFICIAL = os.environ.get("FLEETSEG_CITYSCAPESSCRIPTS", "")
@@ -81,7 +80,7 @@ def largest_difference(scores: CityscapesScores, expected: dict[str, dict[str, f
 def test_equals_the_golden_figures(folders: dict[str, tuple[Path, Path]], case: str) -> None:
     root, predictions = folders[case]
     expected = json.loads(GOLDEN.read_text())[case]
-    assert largest_difference(score_cityscapes(predictions, Cityscapes(root, "val")), expected) < TOLERANCE
+    assert largest_difference(score_cityscapes(predictions, Frames(root)), expected) < TOLERANCE
 
 
 @pytest.mark.skipif(not OFFICIAL, reason="FLEETSEG_CITYSCAPESSCRIPTS does not name a Python with cityscapesscripts")
@@ -91,7 +90,7 @@ def test_equals_cityscapesscripts_itself(
     golden, report = {}, []
     for case, (root, predictions) in folders.items():
         golden[case] = official(root, predictions)
-        difference = largest_difference(score_cityscapes(predictions, Cityscapes(root, "val")), golden[case])
+        difference = largest_difference(score_cityscapes(predictions, Frames(root)), golden[case])
         report.append(f"{case}: {len(CASES[case])} images, largest difference {difference:.1e}")
         assert difference < TOLERANCE
     with capsys.disabled():
@@ -104,7 +103,7 @@ def test_equals_cityscapesscripts_itself(
 def test_evaluating_a_network_gives_the_same_figures(folders: dict[str, tuple[Path, Path]], case: str) -> None:
     """`evaluate` counts 19 classes where the files have 34 ids; only iIoU's caravans and trailers are told apart."""
     root, predictions = folders[case]
-    dataset = Cityscapes(root, "val")
+    dataset = Frames(root)
     files = iter(sorted(predictions.iterdir()))
     masks = [np.asarray(Image.open(path)) for path in files]
     answers = iter([np.where(cityscapes_table()[mask] == 255, 19, cityscapes_table()[mask]) for mask in masks])
@@ -135,4 +134,4 @@ def test_a_value_that_is_no_label_is_named(folders: dict[str, tuple[Path, Path]]
     values[3, 5] = 200
     Image.fromarray(values).save(path)
     with pytest.raises(DataError, match=r"value 200 at row 3, column 5 is no label"):
-        score_cityscapes(predictions, Cityscapes(root, "val"))
+        score_cityscapes(predictions, Frames(root))

@@ -130,11 +130,10 @@ def score(
 ) -> None:
     """Run the command."""
     from fleetseg.data import open_dataset
-    from fleetseg.data.cityscapes import Cityscapes
     from fleetseg.submission import score_cityscapes
 
     dataset = open_dataset(data, split)
-    if not isinstance(dataset, Cityscapes):
+    if dataset.name != "cityscapes":
         raise UsageError(f"{data}: is not Cityscapes (leftImg8bit/ and gtFine/), whose labels the score is taken from")
     scores = score_cityscapes(archive, dataset, lambda r: track(r, "Scoring"))
     if as_json:

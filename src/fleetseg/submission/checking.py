@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fleetseg.data.base import Dataset
-from fleetseg.errors import DataError
+from fleetseg.errors import DataError, UsageError
 from fleetseg.submission.archive import SubmittedFiles
 from fleetseg.submission.formats import SubmissionFormat
 
@@ -109,19 +109,25 @@ def _is_litter(name: str) -> bool:
     return parts[-1] in _LITTER or "__MACOSX" in parts
 
 
+def paths_of(dataset: Dataset, index: int) -> tuple[Path, Path]:
+    """Image and label file of a sample; `UsageError` for a data set without files."""
+    paths: Callable[[int], tuple[Path, Path]] | None = getattr(dataset, "paths", None)
+    if paths is None:
+        raise UsageError(f"{dataset.name}: has no files; a benchmark's own data set is needed")
+    return paths(index)
+
+
 def name_of(dataset: Dataset, index: int) -> str:
-    """A sample's name, from its file where the data set tells, without decoding the image."""
-    paths = getattr(dataset, "paths", None)
-    return str(paths(index)[0].stem) if paths is not None else dataset[index].name
+    """A sample's name, from its file where there is one, without decoding the image."""
+    return paths_of(dataset, index)[0].stem if hasattr(dataset, "paths") else dataset[index].name
 
 
 def image_size(dataset: Dataset, index: int) -> Size:
     """(width, height) of a sample's image, from its file's header where there is a file."""
-    paths = getattr(dataset, "paths", None)
-    if paths is None:
+    if not hasattr(dataset, "paths"):
         height, width = dataset[index].mask.shape
         return width, height
-    path = paths(index)[0]
+    path = paths_of(dataset, index)[0]
     try:
         with Image.open(path) as file:
             return int(file.size[0]), int(file.size[1])

@@ -10,16 +10,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fleetseg.data.base import HasInstances
-from fleetseg.data.cityscapes import Cityscapes
-from fleetseg.data.label_files import read_ids
+from fleetseg.data.base import Dataset, HasInstances
 from fleetseg.data.label_tables import cityscapes_table, rows
+from fleetseg.data.listing import read_mask
 from fleetseg.errors import DataError
 from fleetseg.evaluation.cityscapes_sizes import MEAN_SIZES
 from fleetseg.evaluation.report import mean_of, percent
 from fleetseg.labels import IGNORE_INDEX
 from fleetseg.metrics import ConfusionMatrix, InstanceSums, category_iou
-from fleetseg.submission.checking import image_size, submitted_names
+from fleetseg.submission.checking import image_size, paths_of, submitted_names
 from fleetseg.submission.formats import format_named
 
 #: Ids 0 to 33 have a place in label images.
@@ -93,11 +92,11 @@ class CityscapesCounts:
 
 
 def score_cityscapes(
-    path: str | Path, dataset: Cityscapes, progress: Callable[[range], Iterable[int]] = iter
+    path: str | Path, dataset: Dataset, progress: Callable[[range], Iterable[int]] = iter
 ) -> CityscapesScores:
-    """Score a folder or archive of predictions against a split with labels (train or val).
+    """Score a folder or archive of predictions against a split of Cityscapes with labels (train or val).
 
-    `DataError` for files that are missing, too many, of another size or with values that are no label id.
+    The data set tells its label files (`paths`), which are read as ids, and objects (`HasInstances`). `DataError` for files that are missing, too many, of another size or with values that are no label id.
     """
     files, names = submitted_names(path, format_named("cityscapes"), dataset)
     counts = CityscapesCounts()
@@ -109,12 +108,11 @@ def score_cityscapes(
                 f"{files.where(names[index])}: the value {prediction[row, column]} at row {row}, column {column} is "
                 f"no label; {_EXPECTED}"
             )
-        image, label = dataset.paths(index)
+        image, label = paths_of(dataset, index)
         if image == label:
             raise DataError(f"{image}: has no label to score against; the server alone has those of {dataset.split}")
-        ids = read_ids(label, "Cityscapes' *_labelIds.png are 8-bit grey with the ids 0 to 33").astype(np.uint8)
         instances = dataset.instances(index) if isinstance(dataset, HasInstances) else None
-        counts.add(ids, instances, prediction)
+        counts.add(read_mask(label), instances, prediction)
     return counts.scores()
 
 
