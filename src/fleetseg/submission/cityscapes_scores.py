@@ -96,7 +96,8 @@ def score_cityscapes(
 ) -> CityscapesScores:
     """Score a folder or archive of predictions against a split of Cityscapes with labels (train or val).
 
-    The data set tells its label files (`paths`), which are read as ids, and objects (`HasInstances`). `DataError` for files that are missing, too many, of another size or with values that are no label id.
+    The data set tells its label files (`paths`), which are read as ids, and objects (`HasInstances`). `DataError`
+    for files that are missing, too many, of another size or with values that are no label id.
     """
     files, names = submitted_names(path, format_named("cityscapes"), dataset)
     counts = CityscapesCounts()
