@@ -84,6 +84,13 @@ def test_it_is_trained_evaluated_compiled_and_predicts(trained: Path, capsys: py
     assert (masks[0] == masks[1]).mean() > 0.99
 
 
+def test_its_report(trained: Path) -> None:
+    page = trained.parent / "report.html"
+    page.unlink()
+    assert main(["report", str(trained.parent), "--network", WORD]) == 0
+    assert page.is_file()
+
+
 def test_the_lines_of_python(trained: Path) -> None:
     names: dict[str, object] = {}
     exec(BLOCKS[-1][1], names)

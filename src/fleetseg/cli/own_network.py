@@ -16,7 +16,7 @@ NetworkOption = Annotated[
     typer.Option(
         "--network",
         metavar="FILE.py:CLASS",
-        help="The network of your own that MODEL holds weights of; see docs/custom-networks.md.",
+        help="The network of your own that the weights are of; see docs/custom-networks.md.",
     ),
 ]
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fleetseg.cli.console import complain, track
+from fleetseg.cli.own_network import NetworkOption, use_network
 
 _HELP = """Write RUN/report.html: curves, IoU of each class, confusion matrix, best and worst images, PReLU slopes.
 
@@ -32,6 +33,7 @@ def report(
         str | None,
         typer.Option("--data", metavar="DIR", help="Data set to measure on.  [default: what the run was trained on]"),
     ] = None,
+    own_network: NetworkOption = None,
 ) -> None:
     """Run the command."""
     from fleetseg.cli.train import require_extra
@@ -39,6 +41,7 @@ def report(
 
     read_run(run)  # a mistyped folder is said before torch is imported
     require_extra()
+    use_network(own_network)
     path = report_on(run, data)
     complain(f"the report is {path}")
     print(path)
