@@ -184,7 +184,7 @@ def test_out_that_cannot_be_written(run: Run, recipe: str, data: Path) -> None:
     Path("file").touch()
     status, _, err = run(recipe, "--data", str(data), "--out", "file/run")
     assert status == 1
-    assert "file/run/recipe.yaml: cannot be written" in one_sentence(err)
+    assert "file/run: cannot be written" in one_sentence(err)
 
 
 def test_a_broken_image_is_named(run: Run, recipe: str, data: Path) -> None:
