@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
+from zlib import crc32
 
 import numpy as np
 import pytest
 from PIL import Image
+
+
+def _module(name: str) -> ModuleType:
+    """A file beside this one; tests are no package, so that it cannot be imported by name."""
+    specification = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert specification and specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def official() -> ModuleType:
+    """The writers of ``official_folders.py``."""
+    return _module("official_folders")
+
 
 SHARED_CAMVID = Path(__file__).parents[2].parent / "shared" / "camvid"
 
@@ -25,7 +44,9 @@ def shared_camvid() -> Path:
 
 def write_image(path: Path, size: tuple[int, int] = (6, 4)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (10, 20, 30)).save(path)
+    picture = Image.new("RGB", size, (10, 20, 30))
+    picture.putpixel((0, 0), tuple(crc32(str(path).encode()).to_bytes(4, "big")[1:]))  # no picture is there twice
+    picture.save(path)
     return path
 
 
@@ -75,7 +96,8 @@ class FileServer:
     """Serves `files` (path → content) at `url`; `trouble` (path → list) is worked off first, one a request.
 
     Trouble is a status (404, 503), or "truncate" (half the announced bytes), "wrong" (other bytes of the same
-    length), "stall" (headers, then nothing), "drip" (a byte now and then), "close" (no answer at all).
+    length), "stall" (headers, then nothing), "drip" (a byte now and then), "close" (no answer at all), "redirect" (to
+    the same file below /moved/), "circle" (to itself).
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -90,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
     state: FileServer
 
     def do_GET(self) -> None:
-        name = self.path.lstrip("/")
+        name = self.path.lstrip("/").removeprefix("moved/")
         self.state.requests[name] += 1
         trouble = self.state.trouble[name].pop(0) if self.state.trouble[name] else None
         content = self.state.files.get(name)
@@ -98,6 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
             trouble = 404
         if trouble == "close":
             self.close_connection = True
+        elif trouble in ("redirect", "circle"):
+            self.send_response(302)
+            self.send_header("Location", f"/moved/{name}" if trouble == "redirect" else self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
         elif isinstance(trouble, int):
             self.send_response(trouble)
             self.send_header("Content-Length", "0")

@@ -11,6 +11,8 @@ from fleetseg.cli import main
 from fleetseg.data import Folder
 from fleetseg.data.class_weights import METHODS
 from fleetseg.data.classes_file import read_classes_file
+from fleetseg.data.description import read_description
+from fleetseg.data.opening import FORMATS
 from fleetseg.data.scene_dataset import SPLITS
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
@@ -39,6 +41,15 @@ def test_the_example_folder_is_a_data_set(tmp_path: Path, write_pair, capsys) ->
     assert len(Folder(tmp_path, "train")) == len(Folder(tmp_path, "val")) == 1
     assert main(["data", "check", str(tmp_path)]) == 0
     assert "No problems." in capsys.readouterr().out
+
+
+def test_the_description_is_one(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(# mine\.yaml\n.*?)```", DOCUMENT, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    described = read_description(tmp_path / "mine.yaml")
+    assert described.division is not None and described.division.test == 0.1
+    assert described.label_map is not None and described.label_map.drop == ("bird",)
+    assert described.format in FORMATS
 
 
 def test_the_tables_name_what_there_is() -> None:

@@ -20,7 +20,7 @@ def test_samples_have_ids_and_255_for_unlabelled(folder: Path) -> None:
     sample = train[0]
     assert sample.name == "a"
     assert (sample.image.shape, sample.image.dtype) == ((4, 6, 3), np.uint8)
-    assert sample.image[0, 0].tolist() == [10, 20, 30]
+    assert sample.image[1, 1].tolist() == [10, 20, 30]
     assert sample.mask.dtype == np.uint8
     assert sample.mask.tolist() == [[0, 0, 1, 1, 2, 255]] * 4
     assert (Folder(folder, "val")[0].mask == 2).all()

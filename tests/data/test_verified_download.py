@@ -55,7 +55,7 @@ def test_only_missing_and_wrong_files_are_fetched_again(server, tmp_path: Path) 
     assert files_below(tmp_path) == FILES
 
 
-@pytest.mark.parametrize("trouble", ["truncate", "wrong", "stall", "drip", "close", 503, 429])
+@pytest.mark.parametrize("trouble", ["truncate", "wrong", "stall", "drip", "close", "redirect", 503, 429])
 def test_passing_trouble_is_survived(server, tmp_path: Path, trouble: int | str) -> None:
     server.trouble["train/2.png"] = [trouble, trouble]
     download_verified(server.url, CHECKSUMS, tmp_path, QUICK)
@@ -144,3 +144,11 @@ def test_a_place_that_cannot_be_written(server, tmp_path: Path) -> None:
 def test_an_address_that_is_none(tmp_path: Path, url: str) -> None:
     with pytest.raises(UsageError, match="https:// or http://"):
         download_verified(url, CHECKSUMS, tmp_path, QUICK)
+
+
+def test_redirects_in_a_circle_are_one_sentence(server, tmp_path: Path) -> None:
+    server.trouble["train/2.png"] = ["circle"] * 100
+    with pytest.raises(DownloadError, match=r"train/2\.png: the server answered 302") as caught:
+        download_verified(server.url, CHECKSUMS, tmp_path, QUICK)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "train/2.png").exists()

@@ -17,7 +17,7 @@ from fleetseg.data.transforms import Augmentation
 from fleetseg.errors import DataError, FleetsegError
 from fleetseg.labels import CAMVID_11, LabelSet, label_set
 from fleetseg.training.loader import EpochSampler, TrainingSamples, training_loader, validation_loader
-from fleetseg.training.samples import CachedSamples, cached_if_it_fits
+from fleetseg.training.samples import CachedSamples, cached
 
 AUGMENTATION = Augmentation((32, 24), (0.6, 1.4), flip=0.5, colour=0.3)
 
@@ -141,9 +141,9 @@ def test_the_cache_reads_once() -> None:
 def test_a_cache_that_would_not_fit_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
     bytes_a_sample = 24 * 32 * 4
     monkeypatch.setattr("fleetseg.training.samples.available_memory", lambda: 2 * 10 * bytes_a_sample)
-    assert isinstance(cached_if_it_fits(Numbers(10)), CachedSamples)
+    assert isinstance(cached(Numbers(10), True), CachedSamples)
     eleven = Numbers(11)
-    assert cached_if_it_fits(eleven) is eleven
+    assert cached(eleven, True) is eleven
 
 
 def test_large_images_behind_a_small_one_are_seen_before_the_cache_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +155,7 @@ def test_large_images_behind_a_small_one_are_seen_before_the_cache_is_filled(mon
     whole = sum(4 * (8 * (1 + index)) ** 2 for index in range(40))
     monkeypatch.setattr("fleetseg.training.samples.available_memory", lambda: whole)
     growing = Growing(40)
-    assert cached_if_it_fits(growing) is growing
+    assert cached(growing, True) is growing
 
 
 def test_a_data_set_that_streams_leaves_nothing_behind() -> None:

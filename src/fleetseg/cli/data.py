@@ -1,4 +1,4 @@
-"""``fleetseg data camvid`` downloads CamVid; ``fleetseg data check`` looks a data set through."""
+"""``fleetseg data``: download CamVid; check, convert and look at a data set."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the group ``data`` with its commands."""
-    group = typer.Typer(help="Download CamVid; check a data set.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(
+        help="Download CamVid; check, convert or view a data set.", no_args_is_help=True, rich_markup_mode=None
+    )
     group.command("camvid")(camvid)
     group.command("check")(check)
+    group.command("convert")(convert)
+    group.command("view")(view)
     app.add_typer(group, name="data")
 
 
@@ -67,7 +71,10 @@ def camvid(
 
 def check(
     folder: Annotated[
-        str | None, typer.Argument(metavar="DIR", help='Folder of a data set, "scenes" or "scenes:N".')
+        str | None,
+        typer.Argument(
+            metavar="DATA", help='Folder of a data set, a YAML file describing one, "scenes" or "scenes:N".'
+        ),
     ] = None,
     data: Annotated[str | None, typer.Option("--data", metavar="DIR", help="The same as an option.")] = None,
     splits: Annotated[
@@ -79,7 +86,8 @@ def check(
     """Count every class's pixels and list everything that is wrong with a data set.
 
     Found are label values outside the classes, images without labels and the reverse, unequal sizes,
-    unreadable files, and RGB labels where class ids are expected. The exit status is 1 if there is anything.
+    unreadable files, RGB labels where class ids are expected, and images that are in two splits. The exit status
+    is 1 if there is anything. Classes that a split lacks are named too, but are no fault.
 
     \b
       fleetseg data check CamVid
@@ -90,7 +98,7 @@ def check(
     source = folder or data
     if source is None or (folder and data):
         raise UsageError("fleetseg data check needs one data set: a folder or 'scenes'")
-    names = [name.strip() for name in splits.split(",") if name.strip()] if splits else None
+    names = _names(splits)
     with _progress("checking") as update:
         report = check_data(source, names, update)
     if as_json:
@@ -99,6 +107,68 @@ def check(
         _print_report(report)
     if report.problems:
         raise typer.Exit(1)
+
+
+def convert(
+    source: Annotated[
+        str, typer.Argument(metavar="DATA", help='Folder of a data set, a YAML file describing one, or "scenes:N".')
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the folder goes; must hold no data set.")],
+    splits: Annotated[
+        str | None,
+        typer.Option("--split", metavar="NAMES", help="Which splits; with commas between.  [default: all]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Write a data set as images and indexed PNG labels with a classes.yaml.
+
+    Every layout that fleetseg reads is written so; image files are copied as they are. The result is read by
+    every command and by other programs: a label's pixel is its class, 255 is unlabelled, the palette shows it.
+
+    \b
+      fleetseg data convert exports/cvat --out mine
+      fleetseg data convert described.yaml --out mine --split train,val
+    """
+    from fleetseg.data.converting import convert as run
+
+    with _progress("converting") as update:
+        counts = run(source, out, _names(splits), update)
+    if as_json:
+        print_json({"out": str(out), "splits": counts})
+    else:
+        print(f"{out}: " + ", ".join(f"{count} in {split}" for split, count in counts.items()))
+
+
+def view(
+    source: Annotated[
+        str, typer.Argument(metavar="DATA", help='Folder of a data set, a YAML file describing one, or "scenes".')
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The PNG file to write.")],
+    split: Annotated[str, typer.Option("--split", metavar="NAME", help="Which part of the data set.")] = "train",
+    count: Annotated[int, typer.Option("--count", min=1, max=400, metavar="N", help="How many images.")] = 12,
+    columns: Annotated[int, typer.Option("--columns", min=1, max=20, metavar="N", help="Images in a row.")] = 3,
+    width: Annotated[int, typer.Option("--width", min=32, max=2048, metavar="PX", help="Width of an image.")] = 320,
+) -> None:
+    """Draw a contact sheet: images evenly spaced over a split, each beside its labels, and a legend.
+
+    \b
+      fleetseg data view CamVid --split val --out sheet.png
+      fleetseg data view cityscapes/ --count 20 --columns 4 --out sheet.png
+    """
+    from fleetseg.data import open_dataset
+    from fleetseg.data.contact_sheet import contact_sheet
+    from fleetseg.image import write_png
+
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"--out {out}: the sheet is a PNG file; a name that ends in .png is needed")
+    dataset = open_dataset(source, split)
+    write_png(out, contact_sheet(dataset, count, columns, width))
+    print(f"{out}: {min(count, len(dataset))} of {len(dataset)} images of {source} {split}")
+
+
+def _names(text: str | None) -> list[str] | None:
+    """The words of a list with commas; None for none."""
+    return [name.strip() for name in text.split(",") if name.strip()] if text else None
 
 
 @contextmanager
@@ -123,6 +193,8 @@ def _print_report(report: DataReport) -> None:
     console.print(_table(report))
     for split in report.splits:
         print(_sizes(split))
+        if split.empty_classes():
+            print(f"{split.split}: no pixel of {', '.join(split.empty_classes())}")
     if not report.problems:
         print("No problems.")
         return

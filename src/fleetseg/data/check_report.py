@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,6 @@ import numpy.typing as npt
 
 from fleetseg.data.class_weights import mask_pixel_counts
 from fleetseg.data.label_values import Classes
-from fleetseg.data.opening import Layout
 from fleetseg.data.pairing import FaultKind
 from fleetseg.labels import LabelSet
 
@@ -25,6 +25,9 @@ ContentFault = Literal[
     "label without class ids",
     "value outside the classes",
     "unequal sizes",
+    "wrong label",
+    "cannot be opened",
+    "duplicate across splits",
 ]
 
 
@@ -51,6 +54,8 @@ class SplitReport:
     #: How many images have which (width, height).
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
+    #: Digest of an image's pixels → its file.
+    digests: dict[bytes, str] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
@@ -80,9 +85,18 @@ class SplitReport:
         """Per cent of all counted pixels."""
         return 100.0 * self.unlabelled / max(int(self.values.sum()), 1)
 
-    def count_image(self, image: npt.NDArray[np.uint8]) -> None:
+    def count_image(self, image: npt.NDArray[np.uint8], file: Path | str) -> None:
         """Add an (H, W, 3) image that could be read."""
         self.sizes[image.shape[1], image.shape[0]] += 1
+        digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16)
+        digest.update(repr(image.shape).encode())
+        self.digests.setdefault(digest.digest(), str(file))
+
+    def empty_classes(self) -> list[str]:
+        """Names of the classes without a pixel in a split that has labelled ones."""
+        if not self.pixels.any():
+            return []
+        return [name for name, count in zip(self.classes.labels.names, self.pixels, strict=True) if not count]
 
     def count_label(self, values: npt.NDArray[np.uint8]) -> None:
         """Add the (H, W) values of a label file."""
@@ -99,7 +113,7 @@ class DataReport:
     """The result of `check_data`."""
 
     data: str
-    layout: Layout
+    layout: str
     labels: LabelSet
     splits: tuple[SplitReport, ...]
 
@@ -131,4 +145,5 @@ def _split_json(split: SplitReport) -> dict[str, Any]:
         "unlabelled": split.unlabelled,
         "unlabelled_share": split.unlabelled_share(),
         "outside": split.outside,
+        "empty_classes": split.empty_classes(),
     }

@@ -12,14 +12,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fleetseg.data.base import Dataset
 from fleetseg.data.camvid import UNLABELLED_IN_FILES
 from fleetseg.data.check_report import DataReport, SplitReport
 from fleetseg.data.classes_file import read_classes_file
+from fleetseg.data.file_dataset import FileDataset
 from fleetseg.data.folder import folder_pairing, folder_splits
+from fleetseg.data.joined import files_of, image_of, mask_of
 from fleetseg.data.label_values import Classes, check_label_format, values_outside
-from fleetseg.data.listing import read_list_file, read_mask
-from fleetseg.data.opening import Layout, camvid_folders, layout_of, scene_count
-from fleetseg.data.pairing import Pairing, list_file_splits, pair_as_listed, pair_by_stem
+from fleetseg.data.listing import read_label_values, read_list_file
+from fleetseg.data.opening import Source, camvid_folders, disjoint_splits, scene_count, source_of
+from fleetseg.data.pairing import USUAL_SPLITS, Pairing, list_file_splits, pair_as_listed, pair_by_stem
 from fleetseg.data.scene_dataset import SPLITS as SCENE_SPLITS
 from fleetseg.data.scene_dataset import Scenes
 from fleetseg.errors import DataError, ImageError, UnknownNameError
@@ -41,8 +44,9 @@ def check_data(
     no data set or no such split, and `DataError` for a broken ``classes.yaml``, without which no label has a
     meaning; every other fault is in the report.
     """
-    layout = layout_of(path_or_word)
-    known = _known_splits(path_or_word, layout)
+    source = source_of(path_or_word)
+    layout = "described" if Path(path_or_word).is_file() else source.layout
+    known = _known_splits(path_or_word, layout, source)
     for split in splits or ():
         if split not in known:
             raise UnknownNameError(f"split in {path_or_word} named", split, known)
@@ -50,24 +54,81 @@ def check_data(
     if layout == "folder":
         classes = read_classes_file(Path(path_or_word))
     reports = tuple(SplitReport(split, classes) for split in splits or known)
-    tasks = [task for report in reports for task in _tasks(path_or_word, layout, report)]
+    if layout in ("scenes", "camvid", "folder"):
+        tasks = [task for report in reports for task in _tasks(path_or_word, layout, report)]
+    else:
+        tasks = [task for report in reports for task in _tasks_of_source(source, report)]
     for done, task in enumerate(tasks, start=1):
         task()
         if on_image is not None:
             on_image(done, len(tasks))
-    return DataReport(str(path_or_word), layout, classes.labels, reports)
+    apart = disjoint_splits(source)
+    _report_duplicates([report for report in reports if report.split in apart])
+    return DataReport(str(path_or_word), source.layout, reports[0].classes.labels, reports)
 
 
-def _known_splits(path_or_word: str | Path, layout: Layout) -> tuple[str, ...]:
+def _tasks_of_source(source: Source, report: SplitReport) -> list[Callable[[], None]]:
+    """One call a sample of a split that `opening` opens; what keeps it from being opened is its only problem."""
+    try:
+        dataset = source.open(report.split, False)
+    except DataError as error:
+        report.add("cannot be opened", report.split, str(error))
+        return []
+    report.classes = Classes(dataset.labels)
+    if isinstance(dataset, FileDataset):
+        for fault in dataset.faults:
+            report.add(fault.kind, fault.path, fault.message)
+    if len(dataset) == 0 and not report.problems:
+        report.add("no images", report.split, f"the split '{report.split}' has no images")
+    return [partial(_examine_sample, dataset, index, report) for index in range(len(dataset))]
+
+
+def _examine_sample(dataset: Dataset, index: int, report: SplitReport) -> None:
+    """Its image and its mask apart, so that one fault does not hide the other."""
+    files = files_of(dataset, index) or (Path(str(index)),)
+    image = None
+    try:
+        image = image_of(dataset, index)
+        report.count_image(image, files[0])
+    except DataError as error:
+        report.add("unreadable image", files[0], str(error))
+    try:
+        mask = mask_of(dataset, index)
+    except ImageError as error:
+        report.add("unreadable label", files[-1], str(error))
+        return
+    except DataError as error:
+        report.add("wrong label", files[-1], str(error))
+        return
+    _count_values(mask, files[-1], report)
+    if image is not None:
+        _compare_sizes(image, mask, files[0], files[-1], report)
+
+
+def _report_duplicates(reports: Sequence[SplitReport]) -> None:
+    """A problem for each image whose pixels are those of one in an earlier split: it would measure nothing."""
+    for place, later in enumerate(reports):
+        for earlier in reports[:place]:
+            for digest in (digest for digest in later.digests if digest in earlier.digests):
+                file, twin = later.digests[digest], earlier.digests[digest]
+                if file == twin and not {later.split, earlier.split} <= USUAL_SPLITS:
+                    continue  # a list of chosen images, such as night.txt, is a part of another split on purpose
+                message = f"{file}: the same picture is in the split '{earlier.split}' ({twin}); one of them should go"
+                later.add("duplicate across splits", file, message)
+
+
+def _known_splits(path_or_word: str | Path, layout: str, source: Source) -> tuple[str, ...]:
     if layout == "scenes":
         return tuple(SCENE_SPLITS)
     root = Path(path_or_word)
     if layout == "folder":
         return folder_splits(root)
-    return tuple(sorted({*list_file_splits(root), *camvid_folders(root)}))
+    if layout == "camvid":
+        return tuple(sorted({*list_file_splits(root), *camvid_folders(root)}))
+    return disjoint_splits(source)
 
 
-def _tasks(path_or_word: str | Path, layout: Layout, report: SplitReport) -> list[Callable[[], None]]:
+def _tasks(path_or_word: str | Path, layout: str, report: SplitReport) -> list[Callable[[], None]]:
     """One call an image; what the names of the files show is reported at once."""
     if layout == "scenes":
         scenes = Scenes(report.split, scene_count(str(path_or_word)))
@@ -80,7 +141,7 @@ def _tasks(path_or_word: str | Path, layout: Layout, report: SplitReport) -> lis
     return [partial(_examine_pair, image, label, report) for image, label in pairing.pairs]
 
 
-def _pairing(root: Path, layout: Layout, report: SplitReport) -> Pairing:
+def _pairing(root: Path, layout: str, report: SplitReport) -> Pairing:
     if layout == "camvid":
         return _camvid_pairing(root, report)
     try:
@@ -119,7 +180,7 @@ def _report_list_file(root: Path, report: SplitReport, message: str) -> None:
 
 def _examine_scene(scenes: Scenes, index: int, report: SplitReport) -> None:
     sample = scenes[index]
-    report.count_image(sample.image)
+    report.count_image(sample.image, sample.name)
     _count_values(np.where(sample.mask == 255, np.uint8(UNLABELLED_IN_FILES), sample.mask), sample.name, report)
     _compare_sizes(sample.image, sample.mask, sample.name, sample.name, report)
 
@@ -139,14 +200,14 @@ def _read_image(path: Path, report: SplitReport) -> npt.NDArray[np.uint8] | None
     except ImageError as error:
         report.add("unreadable image", path, str(error))
         return None
-    report.count_image(image)
+    report.count_image(image, path)
     return image
 
 
 def _read_label(path: Path, report: SplitReport) -> npt.NDArray[np.uint8] | None:
     try:
         check_label_format(path)
-        return read_mask(path)
+        return read_label_values(path, report.classes)
     except ImageError as error:
         report.add("unreadable label", path, str(error))
     except DataError as error:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fleetseg.data.joined import mask_of
 from fleetseg.errors import DataError, UnknownNameError, UsageError
 from fleetseg.labels import IGNORE_INDEX
 
@@ -81,12 +82,11 @@ def class_pixel_counts(dataset: Dataset) -> npt.NDArray[np.int64]:
 
 
 def _checked_counts(dataset: Dataset, index: int, num_classes: int) -> npt.NDArray[np.int64]:
-    sample = dataset[index]
-    counts = mask_pixel_counts(sample.mask)
+    counts = mask_pixel_counts(mask_of(dataset, index))
     strangers = np.flatnonzero(counts[num_classes:IGNORE_INDEX]) + num_classes
     if strangers.size:
         raise DataError(
-            f"{sample.name}: its mask holds the value {strangers[0]}, which is neither a class (0 to "
+            f"{dataset[index].name}: its mask holds the value {strangers[0]}, which is neither a class (0 to "
             f"{num_classes - 1}) nor {IGNORE_INDEX} for unlabelled"
         )
     return counts

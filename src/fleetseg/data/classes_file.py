@@ -1,7 +1,7 @@
 """Reading ``classes.yaml``, which says what the numbers in a folder's labels mean.
 
 names: [road, pavement, car]      # in id order: 0, 1, 2
-palette:                          # optional: one RGB colour a class
+palette:                          # optional: one RGB colour a class; RGB labels in these colours are read
   - [128, 64, 128]
   - [60, 40, 222]
   - [64, 0, 128]
@@ -44,7 +44,8 @@ def read_classes_file(root: Path) -> Classes:
         raise DataError(f"{path}: it cannot be read as text ({error})") from error
     content = _parse(path, text)
     names = _names(path, content)
-    return Classes(label_set(names, _palette(path, content, len(names))), _ignore_index(path, content, names))
+    palette = _palette(path, content, len(names))
+    return Classes(label_set(names, palette), _ignore_index(path, content, names), palette is not None)
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:

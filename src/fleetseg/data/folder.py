@@ -58,7 +58,7 @@ class Folder:
     def __getitem__(self, index: int) -> Sample:
         image_path, label_path = self._pairs[index]
         check_label_format(label_path)
-        image, values = read_pair(image_path, label_path)
+        image, values = read_pair(image_path, label_path, self.classes)
         return Sample(image, mask_of_label(values, self.classes, label_path), self._names[index])
 
     def paths(self, index: int) -> tuple[Path, Path]:

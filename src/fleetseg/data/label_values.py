@@ -21,6 +21,8 @@ class Classes:
 
     labels: LabelSet
     ignore_index: int = IGNORE_INDEX
+    #: Whether somebody chose the palette, so that RGB labels in its colours can be read.
+    coloured: bool = False
 
     @property
     def expected_values(self) -> str:

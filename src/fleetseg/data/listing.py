@@ -8,9 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from fleetseg.data.label_files import palette_colours, read_colours
+from fleetseg.data.label_values import Classes
 from fleetseg.data.pairing import list_file_splits
 from fleetseg.errors import DataError, ImageError, UsageError
 from fleetseg.image import read_image
+from fleetseg.labels import IGNORE_INDEX
 
 
 def read_list_file(root: Path, split: str) -> list[tuple[Path, Path]]:
@@ -66,12 +69,31 @@ def read_mask(path: Path) -> npt.NDArray[np.uint8]:
         raise ImageError(f"{path}: the label cannot be read ({error})") from error
 
 
-def read_pair(image_path: Path, mask_path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """(H, W, 3) uint8 RGB image and (H, W) uint8 mask; `DataError` unless both have one size."""
+def read_label_values(path: Path, classes: Classes) -> npt.NDArray[np.uint8]:
+    """(H, W) uint8 as `read_mask`; an RGB label too where the classes have chosen colours, black being unlabelled."""
+    if classes.coloured and _is_rgb(path):
+        expected = "the colours in classes.yaml, and black for unlabelled pixels, are expected"
+        ids = read_colours(path, palette_colours(classes.labels), expected)
+        return np.where(ids == IGNORE_INDEX, np.uint8(classes.ignore_index), ids)
+    return read_mask(path)
+
+
+def _is_rgb(path: Path) -> bool:
+    try:
+        with Image.open(path) as file:
+            return file.mode == "RGB"
+    except Exception:  # whoever reads it will say what is wrong
+        return False
+
+
+def read_pair(
+    image_path: Path, mask_path: Path, classes: Classes | None = None
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """(H, W, 3) uint8 RGB image and (H, W) uint8 values as in the file; `DataError` unless both have one size."""
     if not image_path.is_file():
         raise DataError(f"{image_path}: the image file is missing")
     image = read_image(image_path)
-    mask = read_mask(mask_path)
+    mask = read_label_values(mask_path, classes) if classes else read_mask(mask_path)
     if image.shape[:2] != mask.shape:
         raise DataError(
             f"{mask_path}: the label is {mask.shape[1]}×{mask.shape[0]} "

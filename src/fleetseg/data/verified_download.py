@@ -200,10 +200,11 @@ def _check_length(content: bytes, announced: str | None) -> None:
 
 
 def _http_failure(url: str, error: urllib.error.HTTPError) -> Exception:
+    reason = " ".join(str(error.reason).split())  # of redirects in a circle it is several lines
     if error.code not in _TEMPORARY_STATUS:
         return DownloadError(
-            f"{url}: the server answered {error.code} {error.reason}; the address has to be that of a folder "
+            f"{url}: the server answered {error.code} {reason}; the address has to be that of a folder "
             f"with the same files"
         )
     after = error.headers.get("Retry-After", "")
-    return _TemporaryError(f"the server answered {error.code} {error.reason}", float(after) if after.isdigit() else 0.0)
+    return _TemporaryError(f"the server answered {error.code} {reason}", float(after) if after.isdigit() else 0.0)

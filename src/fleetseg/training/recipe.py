@@ -52,8 +52,21 @@ class DataSection(Section):
     scenes: int = Field(default=0, ge=0)
     #: Worker processes that augment.
     workers: int = Field(default=1, ge=0)
-    #: Keep decoded images in memory, if they fit.
-    cache: bool = True
+    #: Keep decoded images: true or memory, if they fit there; disk, in a file that is mapped into memory, kept for
+    #: the next run; auto, in memory or else on disk; false, decode them in every epoch.
+    cache: bool | Literal["memory", "disk", "auto"] = True
+    #: Bring every image to this width and height before anything else; masks too, in validation as in training.
+    size: tuple[int, int] | None = None
+    #: The splits that are trained on and validated; A+B joins two.
+    train_split: str = Field(default="train", min_length=1)
+    val_split: str = Field(default="val", min_length=1)
+
+    @field_validator("size")
+    @classmethod
+    def _check_size(cls, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        if size is not None and min(size) < 16:
+            raise ValueError(f"size is {list(size)}; width and height must be at least 16")
+        return size
 
 
 class StageSection(Section):

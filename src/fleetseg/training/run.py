@@ -13,8 +13,8 @@ import torch
 from torch.utils.data import DataLoader
 
 import fleetseg
-from fleetseg.data import open_dataset
-from fleetseg.data.class_weights import ClassStatistics, class_statistics, class_weights
+from fleetseg.data.cached_statistics import cached_class_statistics
+from fleetseg.data.class_weights import ClassStatistics, class_weights
 from fleetseg.data.transforms import Augmentation
 from fleetseg.metadata import ModelMetadata
 from fleetseg.metrics import Scores
@@ -36,6 +36,7 @@ from fleetseg.training.history import History
 from fleetseg.training.loader import EpochSampler, Item, TrainingSamples, training_loader, validation_loader
 from fleetseg.training.memory_fit import fitting_batch_size
 from fleetseg.training.module import TrainingModule
+from fleetseg.training.opened_splits import check_apart, open_split
 from fleetseg.training.precision import choose_precision
 from fleetseg.training.prepare import (
     absent_classes,
@@ -51,7 +52,7 @@ from fleetseg.training.progress import LiveProgress, track
 from fleetseg.training.quiet import quiet_libraries
 from fleetseg.training.recipe import Recipe, StageSection
 from fleetseg.training.run_folder import DataRecord, RunFolder
-from fleetseg.training.samples import CachedSamples, cached_if_it_fits
+from fleetseg.training.samples import CachedSamples, cached
 from fleetseg.training.trainer import make_trainer
 from fleetseg.variants import is_users
 
@@ -73,9 +74,10 @@ class Run:
             register_network(recipe.network.name)
         if not processes.first:
             wait_for_all(processes)  # what is wrong, the first one says
-        self.train_set = open_dataset(data, "train")
-        self.val_set = open_dataset(data, "val")
+        self.train_set = self._undecoded = open_split(recipe, data, recipe.data.train_split)
+        self.val_set = open_split(recipe, data, recipe.data.val_split)
         check_data(recipe, self.train_set, data)
+        check_apart(self.train_set, self.val_set)
         check_stages(recipe, self.train_set.labels)
         if is_users(recipe.network.name):
             # What is wrong with it is said before there is a folder.
@@ -134,12 +136,12 @@ class Run:
     def _cache_samples(self) -> None:
         if not self.recipe.data.cache:
             return
-        share = 0.5 / self.processes.local_world
-        self.train_set = cached_if_it_fits(self.train_set, share)
+        where, share = self.recipe.data.cache, 0.5 / self.processes.local_world
+        self.train_set = cached(self.train_set, where, share, track)
         if isinstance(self.train_set, CachedSamples):
             self.train_set.fill(track)
         # After the training images have taken their memory.
-        self.val_set = cached_if_it_fits(self.val_set, share)
+        self.val_set = cached(self.val_set, where, share, track)
 
     def _run_stage(self, index: int, stage: StageSection, previous: SegmentationNetwork | None) -> SegmentationNetwork:
         seed = self.recipe.seed * 1000 + index
@@ -240,7 +242,7 @@ class Run:
         if weights == "none":
             return np.ones(self.train_set.labels.num_classes, np.float32)
         if self._statistics is None:
-            mine = class_statistics(self.train_set) if self.processes.first else None
+            mine = cached_class_statistics(self._undecoded, self.train_set) if self.processes.first else None
             self._statistics = broadcast(self.processes, mine)
             self._note(absent_classes(self._statistics, self.train_set.labels))
         return class_weights(self._statistics, weights, stage.loss.c)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Iterable
+from typing import Literal
 
 from fleetseg.available_memory import available_memory
 from fleetseg.data.base import Dataset, Sample
+from fleetseg.data.mapped_samples import Track, free_disk, map_samples, mapped_file
+from fleetseg.errors import OutputError
+
+#: What a recipe's data.cache may be.
+CacheChoice = bool | Literal["memory", "disk", "auto"]
 
 #: How many samples are looked at to tell whether all fit into memory.
 PROBES = 8
-
-#: Wraps an iterable of sample numbers with a progress display.
-Track = Callable[[range, str], Iterable[int]]
 
 
 def silently(numbers: range, _what: str) -> Iterable[int]:
@@ -42,14 +46,37 @@ class CachedSamples:
             self[index]
 
 
-def cached_if_it_fits(dataset: Dataset, share: float = 0.5) -> Dataset:
-    """`dataset` with a cache, unless the cache would take more than `share` of the free memory.
+def expected_bytes(dataset: Dataset) -> int:
+    """How much the decoded samples take, from `PROBES` of them spread over the set: `DataError` if one is broken."""
+    count = min(PROBES, len(dataset))
+    probes = [dataset[number * len(dataset) // count] for number in range(count)]
+    return round(sum(probe.image.nbytes + probe.mask.nbytes for probe in probes) / count * len(dataset))
 
-    The size is estimated from `PROBES` samples spread over the set, as images may differ in size: `DataError` if one
-    of them is broken.
+
+def cached(dataset: Dataset, where: CacheChoice, share: float = 0.5, track: Track = silently) -> Dataset:
+    """`dataset` kept decoded in memory or in a mapped file, as `where` and the room allow; its size is said first.
+
+    memory (or true): if it takes no more than `share` of what is free. disk: a file below the cache folder, kept
+    for later runs. auto: in memory, else on disk. Raises `DataError` for a broken sample and, for ``disk``,
+    `OutputError` if there is no room.
     """
-    cached = CachedSamples(dataset)
-    count = min(PROBES, len(cached))
-    probes = [cached[number * len(cached) // count] for number in range(count)]
-    mean = sum(probe.image.nbytes + probe.mask.nbytes for probe in probes) / count
-    return cached if mean * len(cached) <= share * available_memory() else dataset
+    if where is False:
+        return dataset
+    in_memory = CachedSamples(dataset)
+    size = expected_bytes(in_memory)
+    if where != "disk" and size <= share * available_memory():
+        return _announced(in_memory, size, "in memory")
+    path = mapped_file(dataset) if where in ("disk", "auto") else None
+    if path is None:
+        return _announced(dataset, size, "nowhere but decoded in every epoch: the memory has no room for them")
+    if not path.is_file() and size > 0.9 * free_disk(path):
+        if where == "disk":
+            needed = f"{size / 1e9:.2f} GB"
+            raise OutputError(f"{path}: the decoded images of '{dataset.split}' take {needed}, more than is free")
+        return _announced(dataset, size, f"nowhere but decoded in every epoch: {path.parent} has no room for them")
+    return map_samples(_announced(dataset, size, f"in {path}"), path, track)
+
+
+def _announced(dataset: Dataset, size: int, where: str) -> Dataset:
+    print(f"{len(dataset)} images of '{dataset.split}', {size / 1e6:.1f} MB decoded, are kept {where}", file=sys.stderr)
+    return dataset

@@ -1,0 +1,22 @@
+"""Packages that only some data sets need: the extra ``datasets``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from fleetseg.errors import MissingExtraError
+
+
+def need(module: str, what: str) -> Any:
+    """The module, imported now; `MissingExtraError` with the install line if its package is absent.
+
+    `what` begins the sentence, as "reading SBD's .mat files".
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        if error.name is not None and error.name.partition(".")[0] != package:
+            raise  # the package is there and itself broken
+        raise MissingExtraError(f"{what} (package {package})", "datasets") from None
