@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from fleetseg.data import open_dataset
+from fleetseg.labels import CITYSCAPES_19
 
 ENVIRONMENTS = {"cityscapesscripts": "FLEETSEG_CITYSCAPES_PYTHON", "datumaro": "FLEETSEG_DATUMARO_PYTHON"}
 
@@ -94,7 +95,12 @@ def test_datumaro_reads_cityscapes(official: ModuleType, tmp_path: Path) -> None
     root = official.cityscapes(tmp_path / "set")
     names, masks = datumaro(root, "cityscapes", tmp_path / "o.npz")
     key = next(key for key in masks if key.startswith("val/") and "frankfurt_000000_000294" in key)
-    agree(open_dataset(root, "val"), 0, names, masks[key])
+    # It leaves out what instanceIds number (values above 1000); cityscapesscripts, above, has those too.
+    found = masks[key] >= 0
+    assert found.mean() > 0.8
+    table = {name.replace(" ", ""): number for number, name in enumerate(CITYSCAPES_19.names)}
+    theirs = np.array([table.get(name, 255) for name in names])[masks[key]]
+    assert np.array_equal(open_dataset(root, "val")[0].mask[found], theirs[found])
 
 
 def test_datumaro_reads_voc(official: ModuleType, tmp_path: Path) -> None:
