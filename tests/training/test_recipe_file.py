@@ -126,7 +126,7 @@ def test_overrides(minimal: str) -> None:
         ("normalisation.std=[1, 0, 1]", r"normalisation.std.1: Input should be greater than 0 \(it is 0\)"),
         ("normalisation={mean: [1], std: [1]}", r"normalisation.mean has 1 values; images have 3 channels"),
         ("network.name=enett", r"network.name: There is no network 'enett'; did you mean enet"),
-        ("network.options.alpha2=3", r"'enet' has no option 'alpha2'; it has: decoder_activation, bias, last_k"),
+        ("network.options.alpha2=3", r"'enet' has no option 'alpha2'; it has: bias, encoder_activation, dilated"),
         ("network.options=3", r"network.options: Input should be a valid dictionary"),
     ],
 )

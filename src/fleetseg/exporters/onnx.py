@@ -53,6 +53,8 @@ def export_onnx(network: nn.Module, metadata: ModelMetadata, path: str | Path) -
                 dynamo=False,
             )
         model = onnx.load(temporary)
+        # Where the network cuts its result last, the exporter has lost count of the classes.
+        model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = len(metadata.classes)
         entry = model.metadata_props.add()
         entry.key, entry.value = METADATA_KEY, metadata.to_json()
         onnx.checker.check_model(model, full_check=True)
