@@ -12,6 +12,7 @@
     ├── TrainingError          a training run cannot start or go on
     ├── CompileError           a network cannot become a library
     │   └── NoCompilerError        there is no C compiler
+    ├── ExportError            a network cannot be written in a format, or its file does not agree with it
     ├── BenchmarkError         an engine that was asked for cannot be timed
     ├── DownloadError          a download failed or its content is wrong
     ├── ServiceError           the web service cannot start
@@ -91,6 +92,10 @@ class CompileError(FleetsegError):
 
 class NoCompilerError(CompileError):
     """No C compiler is installed."""
+
+
+class ExportError(FleetsegError):
+    """A network cannot be written in a format, or the written file does not agree with the network."""
 
 
 class BenchmarkError(FleetsegError):

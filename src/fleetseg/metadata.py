@@ -6,7 +6,7 @@ libraries, always under the key ``fleetseg``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from fleetseg.errors import CheckpointError
 from fleetseg.labels import IGNORE_INDEX, LabelSet, label_set
 
-#: Key of the JSON in every carrier.
-METADATA_KEY = "fleetseg"
+#: Key of the JSON in every carrier, and of an exported file's `ExportedForm`.
+METADATA_KEY, FORM_KEY = "fleetseg", "fleetseg_form"
 
 
 Level = Annotated[int, Field(ge=0, le=255)]
@@ -131,3 +131,45 @@ def metadata_for(
         palette=labels.palette,
         normalisation=Normalisation.default(network.in_channels),
     )
+
+
+class ExportedForm(_Frozen):
+    """What an exported file takes and gives, where that differs from a checkpoint's: what a runtime must know.
+
+    With `preprocessing` it takes (1, H, W, C) uint8 images, of `image_size` if that is given, else of `size`; without,
+    the normalised (1, C, H, W) float32. The head "logits" gives (1, classes, rows, columns) float32, "classes" the
+    (1, rows, columns) class map.
+    """
+
+    #: As in ``fleetseg export --format``.
+    format: str
+    #: (width, height) that the network sees; None: any.
+    size: tuple[Side, Side] | None = None
+    image_size: tuple[Side, Side] | None = None
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    head: Literal["logits", "classes"] = "logits"
+    preprocessing: bool = False
+    #: Of fleetseg, when it wrote the file.
+    version: str = ""
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """(width, height) of what goes in; None: any."""
+        return self.image_size or self.size
+
+
+def carried(metadata: ModelMetadata, form: ExportedForm) -> dict[str, str]:
+    """What an exported file carries in its metadata fields, by key."""
+    return {METADATA_KEY: metadata.to_json(), FORM_KEY: form.model_dump_json()}
+
+
+def read_carried(fields: Mapping[str, str], source: str) -> tuple[ModelMetadata, ExportedForm]:
+    """The inverse of `carried`; `CheckpointError` if the fields are not there or wrong."""
+    absent = [key for key in (METADATA_KEY, FORM_KEY) if key not in fields]
+    if absent:
+        raise CheckpointError(f"{source}: has no '{absent[0]}' metadata; use a file that fleetseg export wrote")
+    try:
+        form = ExportedForm.model_validate_json(fields[FORM_KEY])
+    except ValidationError as error:
+        raise CheckpointError(f"{source}: its '{FORM_KEY}' metadata is wrong: {error.errors()[0]['msg']}") from error
+    return ModelMetadata.from_json(fields[METADATA_KEY], source), form

@@ -182,7 +182,7 @@ def tiny() -> tuple[torch.nn.Module, ModelMetadata]:
 
 def test_without_onnx_the_sentence_is_the_install_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(MissingExtraError, match=r"^exporting to ONNX needs an extra: pip install 'fleetseg\[train\]'$"):
+    with pytest.raises(MissingExtraError, match=r"^exporting to ONNX needs an extra: pip install 'fleetseg\[onnx\]'$"):
         export_onnx(*tiny(), tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 

@@ -103,12 +103,12 @@ def test_folder_that_is_no_run(tmp_path: Path) -> None:
 
 def test_file_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "weights.h5").touch()
-    with pytest.raises(UsageError, match=r"weights\.h5: is no file of weights by its name; \.onnx, \.safetensors"):
+    with pytest.raises(UsageError, match=r"weights\.h5: is no file of weights by its name; \.onnx, \.xml"):
         fleetseg.load(tmp_path / "weights.h5")
 
 
 def test_engines_that_cannot_run_the_file(colour_onnx: Path, checkpoint: Path) -> None:
-    with pytest.raises(UsageError, match="runs on engine 'onnxruntime', not on 'torch'"):
+    with pytest.raises(UsageError, match="runs on engine 'onnxruntime' or 'openvino' or 'opencv', not on 'torch'"):
         fleetseg.load(colour_onnx, engine="torch")
     with pytest.raises(UsageError, match="runs on engine 'torch', not on 'onnxruntime'"):
         fleetseg.load(checkpoint, engine="onnxruntime")

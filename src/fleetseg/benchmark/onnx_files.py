@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ import torch
 from fleetseg.benchmark.job import Job
 from fleetseg.benchmark.paths import Part, onnx_path
 from fleetseg.benchmark.wrapped import Wrapped
-from fleetseg.exporters.onnx import export_fixed
+from fleetseg.exporters.onnx import export_fixed, fold_constants
 from fleetseg.models.checkpoint import load_checkpoint
 
 
@@ -26,20 +25,5 @@ def onnx_file(job: Job, part: Part) -> Path:
     else:
         wrapped = Wrapped(network, metadata.normalisation, arg_max=part == "image-to-classes")
         export_fixed(wrapped, torch.zeros(height, width, 3, dtype=torch.uint8), path, "image", part.split("-")[-1])
-    _fold(path)
+    fold_constants(path)
     return path
-
-
-def _fold(path: Path) -> None:
-    """Compute what depends on shapes alone, with ONNX Runtime's basic optimiser, whose result is plain ONNX.
-
-    OpenCV's new engine does not take the file without it, and its old one is six times slower.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(path.with_suffix(".folded"))
-    options.log_severity_level = 4
-    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    os.replace(path.with_suffix(".folded"), path)  # noqa: PTH105 - as in fleetseg.atomic

@@ -39,6 +39,10 @@ Turn a network into a C file and a library that needs no engine:
   fleetseg compile enet-camvid --size 480x360 --out compiled
 
 \b
+Write it for another runtime, checked against the network:
+  fleetseg export enet-camvid --format openvino --size 480x360 --out enet.xml
+
+\b
 Serve it over HTTP, with a page to try it on:
   fleetseg serve enet-camvid
 
@@ -98,6 +102,7 @@ def build_app() -> typer.Typer:
         compile,
         data,
         evaluate,
+        export,
         models,
         predict,
         report,
@@ -106,11 +111,27 @@ def build_app() -> typer.Typer:
         submission,
         train,
         tune,
+        verify,
     )
 
     app = typer.Typer(help=_HELP, add_completion=False, rich_markup_mode=None)
     app.callback()(_root)
-    for command in (predict, evaluate, submission, compile, benchmark, serve, train, tune, runs, report, models, data):
+    for command in (
+        predict,
+        evaluate,
+        submission,
+        compile,
+        export,
+        verify,
+        benchmark,
+        serve,
+        train,
+        tune,
+        runs,
+        report,
+        models,
+        data,
+    ):
         command.register(app)
     return app
 

@@ -21,6 +21,7 @@ from fleetseg.cli.evaluation_views import (
 )
 from fleetseg.cli.options import (
     DataOption,
+    DeviceOption,
     EngineOption,
     ModelArgument,
     SizeOption,
@@ -123,7 +124,8 @@ def evaluate(
     flip: FlipOption = False,
     window: WindowOption = None,
     overlap: OverlapOption = 0.5,
-    engine: EngineOption = "auto",
+    engine: EngineOption = "own",
+    device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     own_network: NetworkOption = None,
 ) -> None:
@@ -135,7 +137,7 @@ def evaluate(
     choice = Choice(names, tuple(ignore or ()), merged_by, categories)
     how = Seen(size, resize, score_at, parse_views(scales, flip, window, overlap))
     asked = use_network(own_network)
-    subjects = [Subject.load(name, engine, threads, how) for name in (model, against) if name is not None]
+    subjects = [Subject.load(name, engine, threads, how, device) for name in (model, against) if name is not None]
     check_network(asked, {subject.name: subject.network.metadata.network.name for subject in subjects})
     dataset = open_dataset(data, split)
     _check_metrics(choice)

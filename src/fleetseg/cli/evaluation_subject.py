@@ -39,12 +39,12 @@ class Subject:
     shrink: SizeRule | None
 
     @classmethod
-    def load(cls, name: str, engine: str, threads: int | None, how: Seen) -> Subject:
+    def load(cls, name: str, engine: str, threads: int | None, how: Seen, device: str = "cpu") -> Subject:
         """Load a model and its view; the errors are those of `load`, `size_rule` and `ViewedModel`."""
         from fleetseg.runtime import load
         from fleetseg.runtime.test_time import ViewedModel
 
-        network = load(name, engine, threads)
+        network = load(name, engine, threads, device)
         rule = size_rule(network, how.size, how.resize)
         if how.score_at == "network":
             return cls(name, network, ViewedModel(network, None, how.views), rule)

@@ -47,7 +47,8 @@ def load_networks(
 
 def _loader(name: str | Path, engine: str) -> Loader:
     def load_with(threads: int) -> Model:
-        return load(name, engine, threads)
+        # The service's "auto" is its own: it compiles meanwhile and changes over.
+        return load(name, "own" if engine == "auto" else engine, threads)
 
     return load_with
 

@@ -15,12 +15,26 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A packaged name, an ONNX file, a checkpoint (.safetensors, .pth), or the folder of a training run or "
-        "of a compiled network.",
+        help="A packaged name, a checkpoint (.safetensors, .pth), the folder of a training run or of a compiled "
+        "network, or a file that fleetseg export wrote.",
     ),
 ]
 EngineOption = Annotated[
-    str, typer.Option("--engine", help="What runs the network: auto, native, onnxruntime or torch.", metavar="NAME")
+    str,
+    typer.Option(
+        "--engine",
+        help="What runs the network: own (what the file is for), auto (the fastest here, found by a short trial and "
+        "remembered), native, onnxruntime, openvino, opencv, torch, ncnn, litert, executorch or coreml.",
+        metavar="NAME",
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="Where it runs: cpu, cuda (onnxruntime, torch), tensorrt (onnxruntime), gpu or npu (openvino).",
+        metavar="NAME",
+    ),
 ]
 ThreadsOption = Annotated[
     int | None,

@@ -14,6 +14,7 @@ import typer
 from fleetseg.cli.console import complain, track
 from fleetseg.cli.input_images import InputImage, find_images
 from fleetseg.cli.options import (
+    DeviceOption,
     EngineOption,
     ModelArgument,
     ThreadsOption,
@@ -64,7 +65,8 @@ def predict(
             "[default: as many pixels as the training images, in the image's proportions]",
         ),
     ] = None,
-    engine: EngineOption = "auto",
+    engine: EngineOption = "own",
+    device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     own_network: NetworkOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of results for programs.")] = False,
@@ -75,7 +77,7 @@ def predict(
     choose_size = _size_rule(size)
     images = find_images(inputs, out)
     asked = use_network(own_network)
-    network = load(model, engine, threads)
+    network = load(model, engine, threads, device)
     check_network(asked, {model: network.metadata.network.name})
     _limit_opencv(threads)
     _check_writable(out)

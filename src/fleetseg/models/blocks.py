@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fleetseg.models.arithmetic_pooling import ArithmeticMaxPool2x2, ArithmeticMaxUnpool2x2
+
 #: Both papers' published code uses this instead of PyTorch's 1e-5.
 BATCH_NORM_EPS = 1e-3
 
@@ -53,6 +55,10 @@ class MaxPool2x2(nn.Module):
             place = torch.stack((top_left, top_right, bottom_left, bottom_right), dim=2)
         return pooled, place
 
+    def by_arithmetic(self) -> nn.Module:
+        """The same without comparisons, for exporters; its place fits `MaxUnpool2x2.by_arithmetic` alone."""
+        return ArithmeticMaxPool2x2()
+
 
 class MaxUnpool2x2(nn.Module):
     """The inverse of `MaxPool2x2`: each value returns to where the maximum stood, zeros elsewhere."""
@@ -61,6 +67,10 @@ class MaxUnpool2x2(nn.Module):
         """(N, C, H, W) and a place (N, C, 4, H, W) → (N, C, 2H, 2W)."""
         spread = torch.where(place, x.unsqueeze(2), torch.zeros((), dtype=x.dtype, device=x.device))
         return F.pixel_shuffle(spread.flatten(1, 2), 2)
+
+    def by_arithmetic(self) -> nn.Module:
+        """The same for places that `MaxPool2x2.by_arithmetic` gives."""
+        return ArithmeticMaxUnpool2x2()
 
 
 class Maximum(nn.Module):

@@ -1,4 +1,4 @@
-"""`load`: one call for packaged names, checkpoints of ours, published checkpoints and ONNX files."""
+"""`load`: one call for packaged names, checkpoints of ours, published checkpoints and exported files."""
 
 from __future__ import annotations
 
@@ -8,41 +8,55 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from fleetseg.errors import UnknownNameError, UsageError
+from fleetseg.runtime.exported_files import ENGINES_OF_SUFFIX, onnx_model, read_exported
+from fleetseg.runtime.fastest import fastest_engine
 from fleetseg.runtime.model import Model
 from fleetseg.runtime.native_engine import is_library, read_library
-from fleetseg.runtime.onnx_engine import OnnxEngine, read_onnx
+from fleetseg.runtime.onnx_engine import OnnxEngine
 from fleetseg.runtime.torch_engine import read_checkpoint, read_published
 
-#: What ``engine=`` may be; "auto" takes the one that the file is made for.
-ENGINES = ("auto", "native", "onnxruntime", "torch")
+#: What ``engine=`` may be; "own" takes the one that the file is made for, "auto" the fastest here.
+ENGINES = (
+    *("own", "auto", "native", "onnxruntime", "torch"),
+    *("openvino", "opencv", "ncnn", "litert", "executorch", "coreml"),
+)
 
-_ENGINE_OF_SUFFIX = {".onnx": "onnxruntime", ".safetensors": "torch", ".pth": "torch", ".pt": "torch"}
+_ENGINES_OF_SUFFIX = {**ENGINES_OF_SUFFIX, ".safetensors": ("torch",), ".pth": ("torch",), ".pt": ("torch",)}
+
+#: Engines that run a packaged network, which is there as ONNX and as a checkpoint.
+_PACKAGED_ENGINES = (*ENGINES_OF_SUFFIX[".onnx"], "torch")
 
 
-def load(name_or_path: str | Path, engine: str = "auto", threads: int | None = None) -> Model:
+def load(name_or_path: str | Path, engine: str = "own", threads: int | None = None, device: str = "cpu") -> Model:
     """Load a network, ready to be called with images.
 
-    `name_or_path` is a packaged name (``enet-camvid``), an ONNX file or a checkpoint (``.safetensors``) that
-    fleetseg wrote, a published ESPNet checkpoint (``.pth``), or the folder of a training run, of which the
-    best checkpoint is taken. A packaged name wins over a file of that name; write ``./name`` for the file.
-    The folder that ``fleetseg compile`` wrote is loaded as well; it runs on engine "native".
-    `threads` None leaves the number to the engine.
+    `name_or_path` is a packaged name (``enet-camvid``), a checkpoint (``.safetensors``) that fleetseg wrote, a
+    published ESPNet checkpoint (``.pth``), the folder of a training run, of which the best checkpoint is taken, or
+    what ``fleetseg export`` wrote: ONNX (``.onnx``), OpenVINO (``.xml``), ncnn (``.param``), torch.export (``.pt2``),
+    LiteRT (``.tflite``), ExecuTorch (``.pte``), Core ML (``.mlpackage``, on macOS) or the folder of a compiled
+    network. A packaged name wins over a file of that name; write ``./name`` for the file.
 
-    Raises `UsageError` for a path that does not exist or an engine that cannot run the file,
-    `UnknownNameError` (with the nearest names) for a name that is not packaged, `MissingExtraError` if the
-    file needs torch and torch is not installed, and `CheckpointError` for a file that is broken or not of
-    these kinds.
+    `engine` "own" runs a file on the engine that it is for. "auto" times every installed engine that reads the file
+    (ONNX: ONNX Runtime, OpenVINO, OpenCV) on a few images, takes the fastest and remembers it. `threads` None leaves
+    the number to the engine. `device` is "cpu", or where the engine has it: "cuda" (ONNX Runtime, torch), "tensorrt"
+    (ONNX Runtime), "gpu", "npu" (OpenVINO).
+
+    Raises `UsageError` for a path that does not exist, an engine that cannot run the file or a device that is not
+    here, `UnknownNameError` (with the nearest names) for a name that is not packaged, `MissingExtraError` if the
+    file's runtime is not installed, and `CheckpointError` for a file that is broken or not of these kinds.
     """
     if engine not in ENGINES:
         raise UnknownNameError("engine", engine, ENGINES)
     name = os.fspath(name_or_path)
     if name in packaged_models():
-        return _load_packaged(name, engine, threads)
+        return _load_packaged(name, engine, threads, device)
     if is_library(Path(name)):
-        if engine not in ("auto", "native"):
+        if engine not in ("own", "auto", "native"):
             raise UsageError(f"{name}: runs on engine 'native', not on '{engine}'")
+        if device != "cpu":
+            raise UsageError(f"{name}: a compiled network runs on device 'cpu', not on '{device}'")
         return read_library(Path(name), threads)
-    return _load_file(checkpoint_path(name), engine, threads)
+    return _load_file(checkpoint_path(name), engine, threads, device)
 
 
 def packaged_models() -> tuple[str, ...]:
@@ -62,43 +76,58 @@ def packaged_checkpoint(name: str) -> Traversable:
     return _weights() / f"{name}.safetensors"
 
 
-def _load_packaged(name: str, engine: str, threads: int | None) -> Model:
+def _load_packaged(name: str, engine: str, threads: int | None, device: str) -> Model:
+    with resources.as_file(_weights() / f"{name}.onnx") as path:
+        if engine == "auto":
+            engine = fastest_engine(
+                path.read_bytes(),
+                _PACKAGED_ENGINES if packaged_checkpoint(name).is_file() else ENGINES_OF_SUFFIX[".onnx"],
+                lambda engine: _load_packaged(name, engine, threads, device),
+                threads,
+            )
+        if engine in ("own", *ENGINES_OF_SUFFIX[".onnx"]):
+            chosen = "onnxruntime" if engine == "own" else engine
+            session = OnnxEngine(path.read_bytes(), name, threads, device if chosen == "onnxruntime" else "cpu")
+            return onnx_model(session, path, name, chosen, threads, device)
     if engine == "native":
         raise UsageError(f"the packaged '{name}' is not compiled; run fleetseg compile first and load its folder")
-    if engine == "torch":
-        with resources.as_file(packaged_checkpoint(name)) as path:
-            if not path.is_file():
-                raise UsageError(f"the packaged '{name}' has no PyTorch weights; use engine 'onnxruntime'")
-            return _load_file(path, engine, threads)
-    session = OnnxEngine((_weights() / f"{name}.onnx").read_bytes(), name, threads)
-    return Model(session, session.metadata, name)
+    if engine != "torch":
+        known = ", ".join(_PACKAGED_ENGINES)
+        raise UsageError(f"the packaged '{name}' runs on {known}; export it with fleetseg export for '{engine}'")
+    with resources.as_file(packaged_checkpoint(name)) as path:
+        if not path.is_file():
+            raise UsageError(f"the packaged '{name}' has no PyTorch weights; use engine 'onnxruntime'")
+        return _load_file(path, engine, threads, device)
 
 
 def checkpoint_path(name: str) -> Path:
     """The existing file that `name` means, a run's folder resolved to its best checkpoint."""
     path = Path(name)
-    if path.is_dir():
+    if path.is_dir() and path.suffix.lower() not in _ENGINES_OF_SUFFIX:
         best = path / "best.safetensors"
         if not best.is_file():
             raise UsageError(f"{path}: is a folder without best.safetensors, so not a training run's")
         return best
     if path.exists():
         return path
-    if os.sep in name or "/" in name or path.suffix.lower() in _ENGINE_OF_SUFFIX:
+    if os.sep in name or "/" in name or path.suffix.lower() in _ENGINES_OF_SUFFIX:
         raise UsageError(f"{path}: no such model file")
     raise UnknownNameError("packaged model", name, packaged_models())
 
 
-def _load_file(path: Path, engine: str, threads: int | None) -> Model:
+def _load_file(path: Path, engine: str, threads: int | None, device: str) -> Model:
     suffix = path.suffix.lower()
-    needed = _ENGINE_OF_SUFFIX.get(suffix)
-    if needed is None:
-        kinds = ", ".join(_ENGINE_OF_SUFFIX)
+    able = _ENGINES_OF_SUFFIX.get(suffix)
+    if able is None:
+        kinds = ", ".join(_ENGINES_OF_SUFFIX)
         raise UsageError(f"{path}: is no file of weights by its name; {kinds} or a run's folder is needed")
-    if engine not in ("auto", needed):
-        raise UsageError(f"{path}: runs on engine '{needed}', not on '{engine}'")
-    if suffix == ".onnx":
-        session = read_onnx(path, threads)
-        return Model(session, session.metadata, str(path))
+    if engine == "auto" and len(able) > 1:
+        engine = fastest_engine(path.read_bytes(), able, lambda name: _load_file(path, name, threads, device), threads)
+    if engine in ("own", "auto"):
+        engine = able[0]
+    if engine not in able:
+        raise UsageError(f"{path}: runs on engine {' or '.join(repr(name) for name in able)}, not on '{engine}'")
+    if suffix in ENGINES_OF_SUFFIX:
+        return read_exported(path, engine, threads, device)
     reader = read_checkpoint if suffix == ".safetensors" else read_published
-    return Model(*reader(path, threads), str(path))
+    return Model(*reader(path, threads, device), str(path))

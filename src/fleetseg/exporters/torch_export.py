@@ -1,0 +1,58 @@
+"""torch.export: a program that PyTorch loads without the network's code."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from fleetseg.exporters.source import Source, evaluating
+
+#: Smaller tensors stay float32.
+_LEAST_VALUES = 32
+
+
+class _Stored(nn.Module):
+    """A weight kept in half precision and used in float32."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Any shape, float16 → float32."""
+        return weight.float()
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """The value to keep."""
+        return weight.half()
+
+
+def store_half(module: nn.Module) -> None:
+    """Keep every larger weight in half precision, in place; what is computed stays float32."""
+    for child in list(module.modules()):
+        for name, weight in list(child.named_parameters(recurse=False)):
+            if weight.numel() >= _LEAST_VALUES:
+                weight.requires_grad_(False)
+                parametrize.register_parametrization(child, name, _Stored(), unsafe=True)
+
+
+def exported(source: Source) -> Any:
+    """The program, its height and width free if the form says so."""
+    free = {} if source.form.input_size is not None else _free_axes(source)
+    with evaluating(source.module), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.export.export(source.module, (source.example,), dynamic_shapes=(free,) if free else None)
+
+
+def _free_axes(source: Source) -> dict[int, Any]:
+    first = 1 if source.form.preprocessing else 2
+    free = torch.export.Dim.DYNAMIC
+    return {0: free, first: free, first + 1: free}
+
+
+def write(source: Source, path: Path) -> None:
+    """Write `source` to the existing `path`; fields as extra files of the archive."""
+    if source.form.precision == "fp16":
+        store_half(source.module)
+    torch.export.save(exported(source), path, extra_files=dict(source.carried))
