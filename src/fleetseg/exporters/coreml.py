@@ -23,7 +23,7 @@ def write(source: Source, path: Path) -> None:
     half = source.form.precision == "fp16"
     with evaluating(source.module), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(source.module, source.example, check_trace=False)
+        traced = torch.jit.trace(source.module, source.example, check_trace=False)  # type: ignore[no-untyped-call]
         model = ct.convert(
             traced,
             inputs=[ct.TensorType(name="image", shape=tuple(source.example.shape))],

@@ -63,6 +63,19 @@ class WithEnds(nn.Module):
         return (levels - self.mean) * self.factor
 
 
+class InHalf(nn.Module):
+    """A network that computes in half precision between float32 ends."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.half()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, C, H, W) float32 → float32 logits."""
+        logits: Tensor = self.network(image.half()).float()
+        return logits
+
+
 class ArgMax(nn.Module):
     """The class with the largest logit, the first of equal ones."""
 

@@ -7,23 +7,8 @@ import logging
 import warnings
 from pathlib import Path
 
-from torch import Tensor, nn
-
 from fleetseg.exporters.source import Source
 from fleetseg.exporters.torch_export import exported
-
-
-class _InHalf(nn.Module):
-    """A module that computes in half precision between float32 ends."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module.half()
-
-    def forward(self, image: Tensor) -> Tensor:
-        """As the module."""
-        result: Tensor = self.module(image.half()).float()
-        return result
 
 
 def write(source: Source, path: Path) -> None:

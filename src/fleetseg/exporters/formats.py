@@ -28,7 +28,8 @@ class Format:
     arithmetic: bool = False
     #: Further files beside the first: their suffixes.
     beside: tuple[str, ...] = ()
-    preprocessing: bool = True
+    #: Whether half precision is what it computes in, and not only what weights are stored in.
+    computes_half: bool = False
 
     def missing_packages(self) -> list[str]:
         """Those that are not installed."""
@@ -58,9 +59,9 @@ _ALL = (
     Format("ncnn", "ncnn", ".param", "ncnn", ("ncnn", "pnnx"), arithmetic=True, beside=(".bin",)),
     Format("torch", "torch.export", ".pt2", "train", dynamic=True),
     Format("litert", "LiteRT", ".tflite", "litert", ("litert_torch", "ai_edge_litert")),
-    Format("executorch", "ExecuTorch", ".pte", "executorch", ("executorch",)),
+    Format("executorch", "ExecuTorch", ".pte", "executorch", ("executorch",), computes_half=True),
     Format("coreml", "Core ML", ".mlpackage", "coreml", ("coremltools",)),
-    Format("c", "compiled C", "", "train", precisions=("fp32", "bf16"), preprocessing=True),
+    Format("c", "compiled C", "", "train", precisions=("fp32", "bf16")),
 )
 
 #: ``--format`` word → format.

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import warnings
 from pathlib import Path
 
 import torch
@@ -24,8 +25,10 @@ def write(source: Source, path: Path) -> None:
 
     with tempfile.TemporaryDirectory(prefix="fleetseg-") as folder:
         traced = Path(folder) / "network.pt"
-        with evaluating(source.module):
-            torch.jit.trace(source.module, source.example, check_trace=False).save(str(traced))
+        with evaluating(source.module), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.jit.trace(source.module, source.example, check_trace=False)  # type: ignore[no-untyped-call]
+            program.save(str(traced))
         shape = ",".join(str(length) for length in source.example.shape)
         half = int(source.form.precision == "fp16")
         # pnnx writes beside the file and into the current folder, and says everything that it does.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from fleetseg.exporters import onnx
 from fleetseg.exporters.source import Source
@@ -23,5 +25,20 @@ def write(source: Source, path: Path) -> None:
         model = openvino.Core().read_model(graph)
         for key, value in source.carried.items():
             model.set_rt_info(value, [key])
+        if source.form.precision == "fp16":
+            _shorten_names(model)
         # Constants in half precision are converted when the file is loaded; what is computed stays as it was.
         openvino.save_model(model, path, compress_to_fp16=source.form.precision == "fp16")
+    # A third of the description is indentation.
+    path.write_text(re.sub(r">\s+<", "><", path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _shorten_names(model: Any) -> None:
+    """Inner names, which hold paths into the network's code, become numbers: in half precision size matters."""
+    last = {result.input_value(0).get_node().get_name() for result in model.get_results()}
+    for number, operation in enumerate(model.get_ordered_ops()):
+        if operation.get_type_name() in ("Parameter", "Result") or operation.get_name() in last:
+            continue
+        operation.set_friendly_name(f"{number:x}")
+        for output in operation.outputs():
+            output.get_tensor().set_names(set())

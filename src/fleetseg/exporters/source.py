@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fleetseg.exporters.ends import ArgMax, ArithmeticArgMax, WithEnds
+from fleetseg.exporters.ends import ArgMax, ArithmeticArgMax, InHalf, WithEnds
 from fleetseg.exporters.formats import FORMATS
 from fleetseg.metadata import ExportedForm, ModelMetadata, carried
 
@@ -36,6 +37,10 @@ def source_of(network: nn.Module, metadata: ModelMetadata, form: ExportedForm) -
     body = copy.deepcopy(network).eval()
     if chosen.arithmetic:
         body = by_arithmetic(body)
+        if form.size is not None and hasattr(body, "forward_padded"):
+            body = FixedSize(body, form.size, metadata.network.output_stride)
+    if chosen.computes_half and form.precision == "fp16":
+        body = InHalf(body)
     module = with_ends(body, metadata, form, channels_last=not chosen.arithmetic, arithmetic=chosen.arithmetic)
     return Source(module, _example(metadata, form, chosen.arithmetic), form, carried(metadata, form))
 
@@ -57,6 +62,23 @@ def with_ends(
     normalisation = metadata.normalisation if form.preprocessing else None
     resized = form.size if form.image_size not in (None, form.size) else None
     return WithEnds(network, normalisation, size=resized, arg_max=last, channels_last=channels_last).eval()
+
+
+class FixedSize(nn.Module):
+    """A network's padding and cropping with numbers: pnnx leaves out what is computed from shapes."""
+
+    def __init__(self, network: nn.Module, size: tuple[int, int], stride: int) -> None:
+        super().__init__()
+        self.network = network
+        multiple = int(getattr(network, "size_multiple", 1))
+        self._padding = (0, -size[0] % multiple, 0, -size[1] % multiple)
+        self._columns, self._rows = (-(-side // stride) for side in size)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """As the network's."""
+        padded = F.pad(image, self._padding) if any(self._padding) else image
+        logits: Tensor = self.network.forward_padded(padded)  # type: ignore[operator]
+        return logits[..., : self._rows, : self._columns]
 
 
 def _example(metadata: ModelMetadata, form: ExportedForm, levels: bool) -> Tensor:

@@ -23,17 +23,13 @@ class _Stored(nn.Module):
         """Any shape, float16 → float32."""
         return weight.float()
 
-    def right_inverse(self, weight: Tensor) -> Tensor:
-        """The value to keep."""
-        return weight.half()
-
 
 def store_half(module: nn.Module) -> None:
     """Keep every larger weight in half precision, in place; what is computed stays float32."""
     for child in list(module.modules()):
         for name, weight in list(child.named_parameters(recurse=False)):
             if weight.numel() >= _LEAST_VALUES:
-                weight.requires_grad_(False)
+                setattr(child, name, nn.Parameter(weight.detach().half(), requires_grad=False))
                 parametrize.register_parametrization(child, name, _Stored(), unsafe=True)
 
 
@@ -55,4 +51,10 @@ def write(source: Source, path: Path) -> None:
     """Write `source` to the existing `path`; fields as extra files of the archive."""
     if source.form.precision == "fp16":
         store_half(source.module)
-    torch.export.save(exported(source), path, extra_files=dict(source.carried))
+    program = exported(source)
+    # Where each operation stands in the code that made it would be half of the file.
+    for node in program.graph.nodes:
+        for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node", "torch_fn"):
+            node.meta.pop(key, None)
+    program._example_inputs = None
+    torch.export.save(program, path, extra_files=dict(source.carried))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ class CoreMlEngine:
 
     def __init__(self, path: Path) -> None:
         """`UsageError` on another system, `CheckpointError` for a package that Core ML cannot read."""
-        if sys.platform != "darwin":
+        if platform.system() != "Darwin":
             raise UsageError(f"{path}: Core ML runs on macOS alone; export to onnx or openvino for this machine")
         try:
             import coremltools

@@ -68,7 +68,8 @@ class GraphedNetwork:
     def __init__(self, network: nn.Module) -> None:
         import torch
 
-        self._network = network.eval().to("cuda", torch.float16, memory_format=torch.channels_last)
+        half = network.eval().half().to("cuda")
+        self._network = half.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._recorded: dict[tuple[int, ...], tuple[Any, Any, Any]] = {}
 
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -88,7 +89,7 @@ class GraphedNetwork:
 
         source = torch.from_numpy(batch).to("cuda", torch.float16, memory_format=torch.channels_last)
         # Some runs on another stream come first: libraries choose kernels and allocate then, which cannot be recorded.
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         with torch.cuda.stream(stream):
             for _ in range(3):
                 self._network(source)
