@@ -28,6 +28,8 @@ class Format:
     arithmetic: bool = False
     #: Further files beside the first: their suffixes.
     beside: tuple[str, ...] = ()
+    #: Whether transposed convolutions are written as convolutions and a depth-to-space.
+    sub_pixel: bool = False
     #: Whether half precision is what it computes in, and not only what weights are stored in.
     computes_half: bool = False
 
@@ -58,7 +60,7 @@ _ALL = (
     Format("openvino", "OpenVINO IR", ".xml", "openvino", ("openvino", "onnx"), dynamic=True, beside=(".bin",)),
     Format("ncnn", "ncnn", ".param", "ncnn", ("ncnn", "pnnx"), arithmetic=True, beside=(".bin",)),
     Format("torch", "torch.export", ".pt2", "train", dynamic=True),
-    Format("litert", "LiteRT", ".tflite", "litert", ("litert_torch", "ai_edge_litert")),
+    Format("litert", "LiteRT", ".tflite", "litert", ("litert_torch", "ai_edge_litert"), sub_pixel=True),
     Format("executorch", "ExecuTorch", ".pte", "executorch", ("executorch",), computes_half=True),
     Format("coreml", "Core ML", ".mlpackage", "coreml", ("coremltools",)),
     Format("c", "compiled C", "", "train", precisions=("fp32", "bf16")),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fleetseg.exporters.ends import ArgMax, ArithmeticArgMax, InHalf, WithEnds
 from fleetseg.exporters.formats import FORMATS
+from fleetseg.exporters.sub_pixel import without_transposed
 from fleetseg.metadata import ExportedForm, ModelMetadata, carried
 
 #: Height and width of the example where the file's are free: unequal and no multiple of 8, so that padding is traced.
@@ -39,6 +40,8 @@ def source_of(network: nn.Module, metadata: ModelMetadata, form: ExportedForm) -
         body = by_arithmetic(body)
         if form.size is not None and hasattr(body, "forward_padded"):
             body = FixedSize(body, form.size, metadata.network.output_stride)
+    if chosen.sub_pixel:
+        body = without_transposed(body)
     if chosen.computes_half and form.precision == "fp16":
         body = InHalf(body)
     module = with_ends(body, metadata, form, channels_last=not chosen.arithmetic, arithmetic=chosen.arithmetic)
