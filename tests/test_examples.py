@@ -42,8 +42,8 @@ def test_c(checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     image = scene(SIZE)
     (tmp_path / "street.ppm").write_bytes(b"P6 40 24 255\n" + image.tobytes())
     words = [*find_compiler(), "-O1", "-Wall", "-Wextra", "-Werror", "-I", "compiled", "-DNETWORK=small"]
-    words += ['-DHEADER="small.h"', str(EXAMPLES / "c" / "segment.c"), "compiled/small.c", "-o", "segment"]
-    subprocess.run([*words, "-lm", "-pthread"], cwd=tmp_path, check=True)
+    words += ['-DHEADER="small.h"', str(EXAMPLES / "c" / "segment.c"), "compiled/small.so", "-o", "segment"]
+    subprocess.run([*words, "-Wl,-rpath,$ORIGIN"], cwd=tmp_path, check=True)
     done = subprocess.run(["./segment", "street.ppm", "classes.pgm"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert sum(shares(done.stdout)) == pytest.approx(100, abs=0.1)

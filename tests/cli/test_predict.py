@@ -238,7 +238,7 @@ def test_network_size_too_large_for_the_memory_names_the_image(
         (["MODEL", "a.png", "--out", "o", "--engine", "gpu"], "There is no engine 'gpu'"),
         (
             ["MODEL", "a.png", "--out", "o", "--engine", "torch"],
-            "runs on engine 'onnxruntime', not on 'torch'",
+            "runs on engine 'onnxruntime' or 'openvino' or 'opencv', not on 'torch'",
         ),
         (["MODEL", "a.png", "--out", "."], "--out .: would replace the input a.png"),
         (["nowhere.onnx", "a.png", "--out", "o"], "nowhere.onnx: no such model file"),
