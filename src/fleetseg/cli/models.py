@@ -93,8 +93,7 @@ def _show(rows: list[dict[str, Any]], as_json: bool, show: Callable[[], None]) -
 
 def variant_rows(classes: int) -> list[dict[str, Any]]:
     """An object a variant."""
-    from fleetseg.models import build_network
-    from fleetseg.models.base import count_parameters
+    from fleetseg.models.cost import parameter_count
     from fleetseg.variants import VARIANTS
 
     return [
@@ -102,7 +101,7 @@ def variant_rows(classes: int) -> list[dict[str, Any]]:
             "name": variant.name,
             "network": variant.network,
             "options": dict(variant.options),
-            "parameters": count_parameters(build_network(variant.name, classes)),
+            "parameters": parameter_count(variant.name, classes),
             "where": variant.where,
         }
         for variant in track(tuple(VARIANTS.values()), "Counting")

@@ -14,6 +14,7 @@ from fleetseg.models._registry import build_network, network_entry
 from fleetseg.models.adaptive_pooling import AdaptiveAveragePool
 from fleetseg.models.base import SegmentationNetwork, count_parameters
 from fleetseg.models.blocks import Maximum, MaxPool2x2, MaxUnpool2x2
+from fleetseg.variants import is_users
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class NetworkCost:
 def network_cost(name: str, num_classes: int, **options: Any) -> NetworkCost:
     """The costs of one registered network."""
     # What a network reaches does not depend on its width, and a narrow one is quick to ask.
-    narrow = {"width": 1 / 64} if "width" in network_entry(name).option_names() else {}
+    has_width = not is_users(name) and "width" in network_entry(name).option_names()
+    narrow = {"width": 1 / 64} if has_width else {}
     with torch.device("meta"):
         network = build_network(name, num_classes, **options)
         thin = build_network(name, num_classes, **{**options, **narrow})
@@ -64,6 +66,12 @@ def network_cost(name: str, num_classes: int, **options: Any) -> NetworkCost:
         receptive_field=receptive_field(thin),
         paper=network_entry(name).paper,
     )
+
+
+def parameter_count(name: str, num_classes: int, **options: Any) -> int:
+    """Learned numbers of a registered network or variant, which is not filled for it."""
+    with torch.device("meta"):
+        return count_parameters(build_network(name, num_classes, **options))
 
 
 def multiply_adds(network: SegmentationNetwork, width: int, height: int) -> int:
@@ -163,7 +171,7 @@ def receptive_field(network: SegmentationNetwork) -> int | None:
     if any(isinstance(module, AdaptiveAveragePool) for module in network.modules()):
         return None
     linear = _linear_copy(network)
-    width = 2048
+    width = 512
     while (span := _widest_span(linear, width)) is None:
         width *= 2
         if width > _WIDEST and span is None:

@@ -78,5 +78,6 @@ def cached(dataset: Dataset, where: CacheChoice, share: float = 0.5, track: Trac
 
 
 def _announced(dataset: Dataset, size: int, where: str) -> Dataset:
-    print(f"{len(dataset)} images of '{dataset.split}', {size / 1e6:.1f} MB decoded, are kept {where}", file=sys.stderr)
+    images = f"{len(dataset)} image{'' if len(dataset) == 1 else 's'}"
+    print(f"{dataset.split}: {images}, {size / 1e6:.1f} MB decoded, kept {where}", file=sys.stderr)
     return dataset
