@@ -148,7 +148,7 @@ def read_network(name: str) -> tuple[nn.Module, ModelMetadata]:
         return load_checkpoint(path)
     if path.suffix.lower() in (".pth", ".pt"):
         return load_published(path)
-    raise UsageError(f"{path}: a checkpoint (.safetensors or .pth) is needed to compile a network")
+    raise UsageError(f"{path}: a checkpoint (.safetensors or .pth) is needed to compile a network or export it")
 
 
 def _numbered_classes(module: nn.Module, size: tuple[int, int]) -> ModelMetadata:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from fleetseg.exporters.litert_fields import with_fields
@@ -15,7 +17,8 @@ def write(source: Source, path: Path) -> None:
     """Write `source` to the existing `path`; fields as the model's ``fleetseg`` metadata."""
     import litert_torch
 
-    with evaluating(source.module), warnings.catch_warnings():
+    told = io.StringIO()
+    with evaluating(source.module), warnings.catch_warnings(), redirect_stdout(told), redirect_stderr(told):
         warnings.simplefilter("ignore")
         logging.getLogger("absl").setLevel(logging.ERROR)
         litert_torch.convert(source.module, (source.example,)).export(str(path))

@@ -62,7 +62,16 @@ def _store_half(model: Any, schema: Any) -> None:
             cast.inputs, cast.outputs = [len(graph.tensors) - 1], [index]
             casts.append(cast)
         graph.operators = [*casts, *graph.operators]
+        _shorten_names(graph)
     _empty_unused(model)
+
+
+def _shorten_names(graph: Any) -> None:
+    """Inner names, which hold places in the network's code, become numbers."""
+    kept = {*graph.inputs, *graph.outputs}
+    for index, tensor in enumerate(graph.tensors):
+        if index not in kept:
+            tensor.name = f"{index:x}"
 
 
 def _constant(model: Any, schema: Any, tensor: Any) -> np.ndarray[Any, np.dtype[np.float32]] | None:
