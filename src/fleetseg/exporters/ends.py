@@ -31,7 +31,8 @@ class WithEnds(nn.Module):
         an image themselves. `stored` is the network's own element type.
         """
         super().__init__()
-        self.network = network.to(stored)
+        # A network that halves itself inside must stay as it is.
+        self.network = network if stored == torch.float32 else network.to(stored)
         self.arg_max = arg_max
         self._stored, self._size, self._channels_last = stored, size, channels_last
         self._normalises = normalisation is not None
