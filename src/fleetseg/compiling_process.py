@@ -17,7 +17,7 @@ from fleetseg.errors import CompileError
 class CompilingProcesses:
     """Starts compilations and can end them all; use it as a context manager.
 
-    Everything they write stays in `cache`: the libraries that were built, and temporary files.
+    Everything they write stays in `cache`: the libraries that were built, and temporary files, which vanish.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -52,7 +52,17 @@ class CompilingProcesses:
         """What ``fleetseg compile`` does with these arguments; `CompileError` with its complaint if it fails."""
         words = [sys.executable, "-m", "fleetseg", "compile", model, "--size", f"{size[0]}x{size[1]}"]
         words += ["--out", str(out), "--precision", precision, "--json"]
-        environment = {**os.environ, "FLEETSEG_CACHE": str(self.cache), "TMPDIR": str(self.cache)}
+        # PyTorch leaves an empty folder behind wherever temporary files go.
+        with tempfile.TemporaryDirectory(prefix="compiling-", dir=self.cache, ignore_cleanup_errors=True) as scratch:
+            status, complaints = self._run(model, words, scratch)
+        if status != 0:
+            lines = [line.strip() for line in complaints.splitlines() if line.strip()]
+            reason = lines[-1].removeprefix("fleetseg: ") if lines else f"it ended with {status}"
+            raise CompileError(f"it could not be compiled ({reason})")
+
+    def _run(self, model: str, words: list[str], scratch: str) -> tuple[int, str]:
+        """Exit status and complaints."""
+        environment = {**os.environ, "FLEETSEG_CACHE": str(self.cache), "TMPDIR": scratch}
         with self._lock:
             if self._ended:
                 raise CompileError(f"{model}: compiling was ended")
@@ -70,7 +80,4 @@ class CompilingProcesses:
         finally:
             with self._lock:
                 self._running.discard(process)
-        if process.returncode != 0:
-            lines = [line.strip() for line in complaints.splitlines() if line.strip()]
-            reason = lines[-1].removeprefix("fleetseg: ") if lines else f"it ended with {process.returncode}"
-            raise CompileError(f"it could not be compiled ({reason})")
+        return process.returncode, complaints

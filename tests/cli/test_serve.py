@@ -78,6 +78,7 @@ def test_compiling_ends_with_the_service(tmp_path: Path) -> None:
     assert not folder.exists()
     with pytest.raises(CompileError, match="compiling was ended"):
         compiling.compile("enet-camvid", (32, 24), tmp_path / "late", "fp32")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ Look at data, train on it, measure the result:
 Compare trainings, look at one, search better values:
   fleetseg runs runs --plot runs.png
   fleetseg report runs/enet
-  fleetseg tune enet-camvid --data CamVid --out searches/c --key stages.fine.loss.c=1.02:1.4
+  fleetseg tune fine-tune --data mine --out searches/c --key stages.whole.loss.c=1.02:1.4
 
 \b
 Turn a network into a C file and a library that needs no engine:

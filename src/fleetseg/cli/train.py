@@ -25,7 +25,7 @@ recipe and, at the end, report.html. A run that was stopped or killed goes on fr
 Examples:
   fleetseg train smoke --out runs/smoke
   fleetseg train enet-camvid --data CamVid --out runs/enet
-  fleetseg train enet-camvid --data CamVid --out runs/short --set stages.fine.epochs=5 --set seed=3
+  fleetseg train enet-camvid --data CamVid --out runs/short --set stages.longer.epochs=5 --set seed=3
   fleetseg train enet-camvid --data CamVid --out runs/enet --resume
   fleetseg train espnet-camvid --data CamVid --out runs/mobile --network espnet-c-mobilenet
   fleetseg train enet-camvid --data photos --out runs/mine --network my_net.py:MyNet

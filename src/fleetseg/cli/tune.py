@@ -30,7 +30,7 @@ A key is searched in a range, a range of logarithms, or a list:
 \b
 Examples:
   fleetseg tune smoke --out searches/lr --key stages.network.optimiser.learning_rate=1e-4:1e-2:log --trials 10
-  fleetseg tune enet-camvid --data CamVid --out searches/c --key stages.fine.loss.c=1.02:1.4 --resume
+  fleetseg tune fine-tune --data mine --out searches/c --key stages.whole.loss.c=1.02:1.4 --resume
 """
 
 _INTERRUPTED = 130
