@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def shown(text: str) -> list[list[str]]:
 
 def values(words: list[str], option: str) -> list[str]:
     """What follows each `option`."""
-    return [after for word, after in zip(words, words[1:], strict=False) if word == option]
+    return [after for word, after in pairwise(words) if word == option]
 
 
 def check(commands: list[list[str]]) -> None:
