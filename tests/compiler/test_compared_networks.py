@@ -15,15 +15,19 @@ import torch
 
 import fleetseg.compilation
 from fleetseg.compiler.build import FLAGS
+from fleetseg.models import network_names
+from fleetseg.variants import VARIANTS
 
 #: Networks that un-pool: rounding decides between equal maxima, and then a value returns to the pixel beside.
 UNPOOLING = ("segnet", "segnet-basic")
 #: The quick suite compiles these; the others have hundreds of layers.
 QUICK = ("segnet-basic", "sqnet")
-NAMES = (
-    "segnet", "segnet-basic", "erfnet", "erfnet-encoder", "sqnet", "fcn-8s", "deeplab-v2", "pspnet", "dilation-8",
-    "dilation-8-basic", "refinenet-50", "lrr-4x", "biopsy-mehta", "biopsy-resnet18", "biopsy-espnet", "biopsy-residual",
-)  # fmt: skip
+#: refinenet-50 stands for the deeper one too, which only repeats its blocks more often.
+NAMES = tuple(
+    name
+    for name in (*network_names(), *VARIANTS)
+    if not name.startswith(("enet", "espnet")) and name != "refinenet-101"
+)
 
 
 @pytest.mark.parametrize("size", [(41, 30), (64, 32)])
