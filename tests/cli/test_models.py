@@ -71,6 +71,8 @@ def test_the_papers_sizes(capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = (line for line in printed if "11,009" in line)
     assert row.split()[:7] == ["ESPNet", "Fig.", "3(g)", "MobileNet", "parameters", "11,009", "10,900"]
     assert row.rstrip().endswith("-1.0 %  misprint: M(n² + N) = 100 · (9 + 100)")
+    # 29.46 beside 29.4545 and 141.13 beside 141.1497: neither looks like nothing.
+    assert sum("-0.02 %" in line or "+0.01 %" in line for line in printed) == 2
     agreeing, _, rows = printed[-1].split()[:3]
     assert sum(line.rstrip().endswith(" =") for line in printed) == int(agreeing)
     assert len(printed) == int(rows) + 3

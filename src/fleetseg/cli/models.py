@@ -150,7 +150,8 @@ def print_variants(rows: list[dict[str, Any]], classes: int) -> None:
 
 def print_paper(comparisons: list[Comparison]) -> None:
     """A row a printed number, then how many agree."""
-    print("parameters of networks: millions; MB: 10⁶ bytes in fp32; fp16 MB, memory: MiB; GFLOPs at 640×360")
+    units = "parameters of networks: millions; MB: 10⁶ bytes in fp32; fp16 MB, memory: MiB; GFLOPs at 640×360"
+    print(f"{units}; =: as printed, cut or rounded")
     _print_rows(
         ("where", "row", "quantity", "paper", "ours", "difference", "note"),
         [
@@ -160,7 +161,7 @@ def print_paper(comparisons: list[Comparison]) -> None:
                 comparison.row.quantity,
                 comparison.row.printed,
                 f"{round(comparison.ours, 6):,}",
-                "=" if comparison.agrees else f"{100 * (comparison.ours / comparison.paper - 1):+.1f} %",
+                _difference(comparison),
                 "" if comparison.agrees else comparison.row.note,
             )
             for comparison in comparisons
@@ -169,6 +170,14 @@ def print_paper(comparisons: list[Comparison]) -> None:
     )
     agreeing = sum(comparison.agrees for comparison in comparisons)
     print(f"{agreeing} of {len(comparisons)} printed numbers come out to the digit")
+
+
+def _difference(comparison: Comparison) -> str:
+    """Equal ("="), or the difference in percent, with a digit more where one would show nothing."""
+    if comparison.agrees:
+        return "="
+    percent = 100 * (comparison.ours / comparison.paper - 1)
+    return f"{percent:+.{1 if abs(percent) >= 0.05 else 2}f} %"
 
 
 def _print_rows(headings: tuple[str, ...], rows: list[tuple[str, ...]], numbers: Collection[int]) -> None:
