@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from fleetseg.cli import main
+from fleetseg.cli.runs import _endings
 
 HEAD = "stage,epoch,loss,miou,global_accuracy,learning_rate,images_per_second,seconds,validation_seconds\n"
 
@@ -58,6 +59,16 @@ def test_table_and_plot(folder: Path, capsys: pytest.CaptureFixture[str], monkey
     assert "stages.network.optimiser.learning_rate=0.001" in lines[1]
     with Image.open(plot) as picture:
         assert picture.size[0] > 800
+
+
+def test_a_narrow_terminal_shows_what_tells_keys_apart(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["runs", str(folder)]) == 0
+    assert "learning_rate=0.001 " in " ".join(capsys.readouterr().out.split())
+    keys = ("stages.a.loss.c", "stages.b.loss.c", "seed")
+    assert _endings(keys) == {"stages.a.loss.c": "a.loss.c", "stages.b.loss.c": "b.loss.c", "seed": "seed"}
 
 
 def test_one_run_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

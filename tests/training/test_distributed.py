@@ -198,6 +198,7 @@ def test_a_run_of_two_processes_ends_and_goes_on_with_one(recipe_file: str, tiny
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'run' / 'best.safetensors'}\n"
     assert done.stderr.count("fleetseg: done") == 1 and "epoch 3/3" in done.stderr
+    assert done.stderr.count("MB decoded, kept in memory") == 2  # train and val, once each
     found = rows(tmp_path / "run")
     assert [row["epoch"] for row in found] == ["1", "2", "3"]
     assert all(float(row["miou"]) > 0 for row in found)

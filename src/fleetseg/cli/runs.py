@@ -11,7 +11,7 @@ from fleetseg.cli.console import complain
 from fleetseg.cli.options import print_json, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from fleetseg.training.run_summary import RunSummary
 
@@ -27,8 +27,10 @@ Examples:
   fleetseg runs runs --json -
 """
 
-#: How many differing keys the table shows of a run; --json has all.
+#: Columns from which whole keys fit.
+_WIDE = 120
 _SHOWN_KEYS = 4
+#: How many differing keys the table shows of a run; --json has all.
 
 
 def register(app: typer.Typer) -> None:
@@ -103,23 +105,38 @@ def _print_table(found: Sequence[RunSummary], differing: Sequence[dict[str, Any]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("run", "network", "mIoU", "best at", "epochs", "hours", "loss", "differs in")
+    table = Table("run", "network", "mIoU", "best at", "epochs", "hours", "loss")
+    table.add_column("differs in", overflow="fold")
+    console = Console()
+    every = {key for keys in differing for key in keys}
+    names = _endings(every) if console.width < _WIDE else {key: key for key in every}
     for column in (2, 4, 5, 6):
         table.columns[column].justify = "right"
     for run, keys in zip(found, differing, strict=True):
         best = run.best
-        name = str(run.folder.relative_to(root)) if run.folder != root else run.folder.resolve().name
+        folder = str(run.folder.relative_to(root)) if run.folder != root else run.folder.resolve().name
         table.add_row(
-            Text(name),
+            Text(folder),
             run.recipe.network.name,
             f"{best.miou:.2f}" if best else "–",
             f"{best.stage} {best.number}" if best else "–",
             f"{len(run.epochs)}" if run.finished else f"{len(run.epochs)}/{run.planned_epochs}",
             f"{run.hours:.2f}",
             f"{run.epochs[-1].loss:.3f}" if run.epochs else "–",
-            Text(_short(keys)),
+            Text(_short({names[key]: value for key, value in keys.items()})),
         )
-    Console().print(table)
+    console.print(table)
+
+
+def _endings(keys: Collection[str]) -> dict[str, str]:
+    """Dotted keys → the shortest endings that tell them apart: a terminal has no room for more."""
+
+    def ending(key: str) -> str:
+        parts = key.split(".")
+        tails = (".".join(parts[place:]) for place in range(len(parts) - 1, 0, -1))
+        return next((tail for tail in tails if sum(f".{one}".endswith(f".{tail}") for one in keys) == 1), key)
+
+    return {key: ending(key) for key in keys}
 
 
 def _short(keys: dict[str, Any]) -> str:

@@ -7,6 +7,9 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+import pytorch_lightning as pl
 
 from fleetseg.errors import TrainingError
 from fleetseg.training.collectives import noticing_lost_processes
@@ -29,6 +32,23 @@ def interruptions() -> Iterator[None]:
     finally:
         if main and handler is not None:
             signal.signal(signal.SIGINT, handler)
+
+
+class TerminationOfOneOfSeveral(pl.Callback):
+    """SIGTERM as Ctrl-C, in a process of several.
+
+    Lightning's handler begins a broadcast wherever the process happens to be; while the others are in another
+    collective call, all wait for ever. Its own handlers come back with its teardown.
+    """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """After Lightning has set its handler."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 @contextmanager

@@ -166,6 +166,8 @@ class _Group:
         self.interrupted = True
 
     def _terminate(self, _number: int, _frame: object) -> None:
+        """Passed on; `_end` follows for those that do not hear it."""
+        self.interrupted = True
         for process in self.started:
             process.terminate()
 

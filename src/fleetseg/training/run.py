@@ -28,7 +28,7 @@ from fleetseg.training.collectives import SharedStatistics, broadcast, wait_for_
 from fleetseg.training.early_stop import EarlyStop, last_epoch
 from fleetseg.training.epoch_end import EpochClock, EpochEnd, ValidationTurns, Watch
 from fleetseg.training.failed_batch import batch_saver
-from fleetseg.training.failures import interruptions, sentences_for_torch
+from fleetseg.training.failures import TerminationOfOneOfSeveral, interruptions, sentences_for_torch
 from fleetseg.training.fixed_images import FixedImages
 from fleetseg.training.folder_lock import FolderLock
 from fleetseg.training.freezing import freeze
@@ -52,7 +52,7 @@ from fleetseg.training.progress import LiveProgress, track
 from fleetseg.training.quiet import quiet_libraries
 from fleetseg.training.recipe import Recipe, StageSection
 from fleetseg.training.run_folder import DataRecord, RunFolder
-from fleetseg.training.samples import CachedSamples, cached
+from fleetseg.training.samples import CachedSamples, cached, silently
 from fleetseg.training.trainer import make_trainer
 from fleetseg.variants import is_users
 
@@ -137,11 +137,12 @@ class Run:
         if not self.recipe.data.cache:
             return
         where, share = self.recipe.data.cache, 0.5 / self.processes.local_world
-        self.train_set = cached(self.train_set, where, share, track)
+        shown = track if self.processes.first else silently
+        self.train_set = cached(self.train_set, where, share, shown, aloud=self.processes.first)
         if isinstance(self.train_set, CachedSamples):
-            self.train_set.fill(track)
+            self.train_set.fill(shown)
         # After the training images have taken their memory.
-        self.val_set = cached(self.val_set, where, share, track)
+        self.val_set = cached(self.val_set, where, share, shown, aloud=self.processes.first)
 
     def _run_stage(self, index: int, stage: StageSection, previous: SegmentationNetwork | None) -> SegmentationNetwork:
         seed = self.recipe.seed * 1000 + index
@@ -190,7 +191,7 @@ class Run:
         resume_point = self.folder.resume_point(stage)
         callbacks: list[pl.Callback] = [clock, ValidationTurns(stage.validate_every, stage.epochs)]
         if self.processes.world > 1:
-            callbacks.append(SharedStatistics(self.processes))
+            callbacks += [SharedStatistics(self.processes), TerminationOfOneOfSeveral()]
         if self.processes.first:
             # The pictures come before the clock, which counts them as validation.
             callbacks = [FixedImages(self.val_set), *callbacks, LiveProgress(stage.name, stage.epochs, clock)]

@@ -27,6 +27,7 @@ def plot_runs(runs: Sequence[RunSummary], path: Path) -> None:
         name = run.folder.resolve().name
         for axes, column in ((by_epoch, 0), (by_hour, 1)):
             axes.plot([row[column] for row in scored], [row[2] for row in scored], marker=".", label=name)
+    by_epoch.xaxis.get_major_locator().set_params(integer=True)
     by_epoch.set(xlabel="epoch, all stages", ylabel="validation mIoU, %")
     by_hour.set(xlabel="hours")
     for axes in (by_epoch, by_hour):

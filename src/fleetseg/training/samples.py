@@ -53,8 +53,14 @@ def expected_bytes(dataset: Dataset) -> int:
     return round(sum(probe.image.nbytes + probe.mask.nbytes for probe in probes) / count * len(dataset))
 
 
-def cached(dataset: Dataset, where: CacheChoice, share: float = 0.5, track: Track = silently) -> Dataset:
-    """`dataset` kept decoded in memory or in a mapped file, as `where` and the room allow; its size is said first.
+def cached(
+    dataset: Dataset,
+    where: CacheChoice,
+    share: float = 0.5,
+    track: Track = silently,
+    aloud: bool = True,
+) -> Dataset:
+    """`dataset` kept decoded in memory or in a mapped file, as `where` and the room allow; `aloud` says its size.
 
     memory (or true): if it takes no more than `share` of what is free. disk: a file below the cache folder, kept
     for later runs. auto: in memory, else on disk. Raises `DataError` for a broken sample and, for ``disk``,
@@ -65,19 +71,22 @@ def cached(dataset: Dataset, where: CacheChoice, share: float = 0.5, track: Trac
     in_memory = CachedSamples(dataset)
     size = expected_bytes(in_memory)
     if where != "disk" and size <= share * available_memory():
-        return _announced(in_memory, size, "in memory")
+        return _announced(in_memory, size, "in memory", aloud)
     path = mapped_file(dataset) if where in ("disk", "auto") else None
     if path is None:
-        return _announced(dataset, size, "nowhere but decoded in every epoch: the memory has no room for them")
+        return _announced(dataset, size, "nowhere but decoded in every epoch: the memory has no room for them", aloud)
     if not path.is_file() and size > 0.9 * free_disk(path):
         if where == "disk":
             needed = f"{size / 1e9:.2f} GB"
             raise OutputError(f"{path}: the decoded images of '{dataset.split}' take {needed}, more than is free")
-        return _announced(dataset, size, f"nowhere but decoded in every epoch: {path.parent} has no room for them")
-    return map_samples(_announced(dataset, size, f"in {path}"), path, track)
+        return _announced(
+            dataset, size, f"nowhere but decoded in every epoch: {path.parent} has no room for them", aloud
+        )
+    return map_samples(_announced(dataset, size, f"in {path}", aloud), path, track)
 
 
-def _announced(dataset: Dataset, size: int, where: str) -> Dataset:
+def _announced(dataset: Dataset, size: int, where: str, aloud: bool) -> Dataset:
     images = f"{len(dataset)} image{'' if len(dataset) == 1 else 's'}"
-    print(f"{dataset.split}: {images}, {size / 1e6:.1f} MB decoded, kept {where}", file=sys.stderr)
+    if aloud:
+        print(f"{dataset.split}: {images}, {size / 1e6:.1f} MB decoded, kept {where}", file=sys.stderr)
     return dataset
