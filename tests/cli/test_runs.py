@@ -64,7 +64,7 @@ def test_table_and_plot(folder: Path, capsys: pytest.CaptureFixture[str], monkey
 def test_a_narrow_terminal_shows_what_tells_keys_apart(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("COLUMNS", "100")
     assert main(["runs", str(folder)]) == 0
     assert "learning_rate=0.001 " in " ".join(capsys.readouterr().out.split())
     keys = ("stages.a.loss.c", "stages.b.loss.c", "seed")
