@@ -56,8 +56,11 @@ class CompilingProcesses:
         with tempfile.TemporaryDirectory(prefix="compiling-", dir=self.cache, ignore_cleanup_errors=True) as scratch:
             status, complaints = self._run(model, words, scratch)
         if status != 0:
-            lines = [line.strip() for line in complaints.splitlines() if line.strip()]
-            reason = lines[-1].removeprefix("fleetseg: ") if lines else f"it ended with {status}"
+            if self._ended:
+                raise CompileError(f"{model}: compiling was ended")
+            # Other lines are warnings of libraries.
+            own = [line.removeprefix("fleetseg: ") for line in complaints.splitlines() if line.startswith("fleetseg: ")]
+            reason = own[-1] if own else f"it ended with {status}"
             raise CompileError(f"it could not be compiled ({reason})")
 
     def _run(self, model: str, words: list[str], scratch: str) -> tuple[int, str]:
