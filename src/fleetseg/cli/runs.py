@@ -29,8 +29,8 @@ Examples:
 
 #: Columns from which whole keys fit.
 _WIDE = 120
-_SHOWN_KEYS = 4
 #: How many differing keys the table shows of a run; --json has all.
+_SHOWN_KEYS = 4
 
 
 def register(app: typer.Typer) -> None:
