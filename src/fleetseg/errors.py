@@ -8,6 +8,7 @@
     ├── DataError              a data set's files are missing, broken or inconsistent
     │   └── ImageError             one image cannot be read or is impossible
     │       └── ImageTooLargeError     it has more pixels than memory or a limit allows
+    ├── VideoError             a video or camera cannot be opened or decoded
     ├── CheckpointError        a file of weights is broken or belongs to another network
     ├── TrainingError          a training run cannot start or go on
     ├── CompileError           a network cannot become a library
@@ -76,6 +77,10 @@ class ImageError(DataError):
 
 class ImageTooLargeError(ImageError):
     """An image has more pixels than memory, or the limit that was set, allows."""
+
+
+class VideoError(FleetsegError):
+    """A video, stream or camera cannot be opened, or gives no frames."""
 
 
 class CheckpointError(FleetsegError):

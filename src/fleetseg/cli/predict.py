@@ -1,16 +1,13 @@
-"""``fleetseg predict``: label every pixel of image files."""
+"""``fleetseg predict``: label every pixel of images and videos."""
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+<<<<<<< HEAD
 from fleetseg.cli.console import complain, track
 from fleetseg.cli.input_images import InputImage, find_images
 from fleetseg.cli.options import (
@@ -21,37 +18,48 @@ from fleetseg.cli.options import (
     parse_size,
     print_json,
 )
+=======
+from fleetseg.cli.network_sight import size_rule
+from fleetseg.cli.options import EngineOption, ModelArgument, ThreadsOption
+>>>>>>> b91472b (Videos, streams and cameras: fleetseg predict drive.mp4 --out labelled.mp4)
 from fleetseg.cli.own_network import NetworkOption, check_network, use_network
-from fleetseg.errors import ImageError
+from fleetseg.cli.predict_options import refuse_others
 
 if TYPE_CHECKING:
     from fleetseg.runtime import Model
 
-Size = tuple[int, int]
-
-_HELP = """Label every pixel of images: files, folders with their sub-folders, or quoted patterns.
+_HELP = """Label every pixel of images (files, folders with their sub-folders, quoted patterns) or of a video.
 
 For photo.jpg, DIR gets photo.png, a mask of the image's own size whose values are class ids and whose palette
 shows them, and on demand photo_overlay.png and photo_confidence.png. Earlier results are replaced. An image
 that cannot be read is named, the others are finished, and the exit status is 1.
+
+A video file, a stream (rtsp://…) or a camera (webcam:0) becomes a video with the classes over it; --out is then
+its name (.mp4, .mov, .mkv, .webm). Sound and time stamps are kept. Ctrl-C ends it with a whole file.
 
 \b
 Examples:
   fleetseg predict enet-camvid photo.jpg --out results --overlay
   fleetseg predict enet-camvid drive/ "more/*.png" --out results --json
   fleetseg predict runs/enet 4k.jpg --out results --size 960x544
+  fleetseg predict enet-camvid drive.mp4 --out labelled.mp4 --shares shares.csv
+  fleetseg predict enet-camvid webcam:0 --out seen.mp4 --show
 """
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("predict", help=_HELP, short_help="Label every pixel of images.")(predict)
+    app.command("predict", help=_HELP, short_help="Label every pixel of images and videos.")(predict)
 
 
 def predict(
     model: ModelArgument,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders or quoted patterns.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results; made if missing.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Images, folders, quoted patterns; or one video.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="PATH", help="Folder for the results, made if missing; a video's name.")
+    ],
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write the classes over the image.")] = False,
     confidence: Annotated[
         bool, typer.Option("--confidence", help="Also write how sure the network is: grey, 255 for certain.")
@@ -65,18 +73,57 @@ def predict(
             "[default: as many pixels as the training images, in the image's proportions]",
         ),
     ] = None,
+<<<<<<< HEAD
     engine: EngineOption = "own",
     device: DeviceOption = "cpu",
+=======
+    mask_video: Annotated[
+        Path | None,
+        typer.Option("--mask-video", metavar="FILE.mkv", help="Video: also write the class ids, lossless."),
+    ] = None,
+    shares: Annotated[
+        Path | None, typer.Option("--shares", metavar="FILE.csv", help="Video: class shares of every frame.")
+    ] = None,
+    every: Annotated[
+        int, typer.Option("--every", min=1, metavar="N", help="Video: look at every Nth frame; others keep its mask.")
+    ] = 1,
+    smooth: Annotated[
+        float,
+        typer.Option("--smooth", min=0.0, max=0.99, metavar="S", help="Video: weight of the past, against flicker."),
+    ] = 0.0,
+    drop_frames: Annotated[
+        bool | None,
+        typer.Option(
+            "--drop-frames/--keep-frames",
+            help="Video: leave out frames that come too fast.  [default: cameras and streams]",
+            show_default=False,
+        ),
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Video: show the frames in a window.")] = False,
+    engine: EngineOption = "auto",
+>>>>>>> b91472b (Videos, streams and cameras: fleetseg predict drive.mp4 --out labelled.mp4)
     threads: ThreadsOption = None,
     own_network: NetworkOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of results for programs.")] = False,
 ) -> None:
     """Run the command."""
-    from fleetseg.runtime import load
+    from fleetseg.cli.predict_images import predict_images
+    from fleetseg.cli.predict_video import predict_video, the_video
 
-    choose_size = _size_rule(size)
-    images = find_images(inputs, out)
+    given = {
+        "images": {"--overlay": overlay, "--confidence": confidence},
+        "a video": {
+            "--mask-video": mask_video is not None,
+            "--shares": shares is not None,
+            "--every": every != 1,
+            "--smooth": smooth > 0,
+            "--drop-frames": drop_frames is not None,
+            "--show": show,
+        },
+    }
+    choose_size = size_rule(size)
     asked = use_network(own_network)
+<<<<<<< HEAD
     network = load(model, engine, threads, device)
     check_network(asked, {model: network.metadata.network.name})
     _limit_opencv(threads)
@@ -89,156 +136,23 @@ def predict(
     if failed:
         complain(f"{failed} of {len(images)} images could not be segmented")
         raise typer.Exit(1)
+=======
+>>>>>>> b91472b (Videos, streams and cameras: fleetseg predict drive.mp4 --out labelled.mp4)
 
+    def load_checked(count: int | None) -> Model:
+        from fleetseg.runtime import load
 
-@dataclass(frozen=True)
-class Result:
-    """One segmented image."""
+        network = load(model, engine, count)
+        check_network(asked, {model: network.metadata.network.name})
+        return network
 
-    image: InputImage
-    size: Size
-    network_size: Size
-    #: Part of the pixels (0–1) for each class, in id order.
-    shares: tuple[float, ...]
-    latency_ms: float
-    #: What was written, by the name of its key in --json.
-    files: dict[str, Path]
+    video = the_video(inputs)
+    if video is not None:
+        from fleetseg.app.video.run import VideoOptions
 
-    def as_json(self, classes: Sequence[str]) -> dict[str, Any]:
-        """The object that --json prints; shares are rounded to six places."""
-        return {
-            "input": str(self.image.path),
-            **{key: str(path) for key, path in self.files.items()},
-            "width": self.size[0],
-            "height": self.size[1],
-            "network_size": list(self.network_size),
-            "shares": {name: round(share, 6) for name, share in zip(classes, self.shares, strict=True)},
-            "latency_ms": round(self.latency_ms, 3),
-        }
-
-
-SizeRule = Callable[["Model", Size], Size]
-
-
-def _size_rule(option: str | None) -> SizeRule:
-    """From a model and an image's size to the size that the network sees."""
-    if option is None:
-        return _training_like
-    if option == "native":
-        return lambda _model, own: own
-    chosen = parse_size(option)
-    return lambda _model, _own: chosen
-
-
-def _training_like(model: Model, own: Size) -> Size:
-    from fleetseg.runtime.network_size import training_like_size
-
-    if model.fixed_size is not None:
-        return model.fixed_size
-    return training_like_size(own, model.metadata.train_size)
-
-
-def _segment_all(
-    model: Model, images: list[InputImage], choose_size: SizeRule, overlay: bool, confidence: bool
-) -> tuple[list[Result], int]:
-    """Results and the number of images that failed, each of which is named on stderr."""
-    results: list[Result] = []
-    failed = 0
-    told = choose_size is not _training_like
-    for image in track(images, "Segmenting"):
-        try:
-            result = _segment(model, image, choose_size, overlay, confidence)
-        except (ImageError, MemoryError) as error:
-            complain(str(error) or f"{image.path}: needs more memory than is free")
-            failed += 1
-            continue
-        results.append(result)
-        if not told and result.network_size != result.size:
-            told = True
-            complain(_size_note(model, result))
-    return results, failed
-
-
-def _size_note(model: Model, result: Result) -> str:
-    (width, height), (seen_width, seen_height) = result.size, result.network_size
-    train_width, train_height = model.metadata.train_size or (0, 0)
-    return (
-        f"the network sees images scaled to about the {train_width}×{train_height} pixels it was trained on "
-        f"({width}×{height} to {seen_width}×{seen_height}); --size native keeps their own size"
-    )
-
-
-def _segment(model: Model, image: InputImage, choose_size: SizeRule, overlay: bool, confidence: bool) -> Result:
-    import numpy as np
-
-    from fleetseg.image import overlay as blend
-    from fleetseg.image import read_image, with_legend, write_mask, write_png
-
-    picture = read_image(image.path)
-    own = (picture.shape[1], picture.shape[0])
-    seen = choose_size(model, own)
-    certainty = None
-    started = time.perf_counter()
-    try:
-        if confidence:
-            mask, certainty = model.predict_with_confidence(picture, seen)
-        else:
-            mask = model.predict(picture, seen)
-    except ImageError as error:
-        raise ImageError(f"{image.path}: {error}") from error
-    latency_ms = 1000 * (time.perf_counter() - started)
-
-    counts = np.bincount(mask.ravel(), minlength=model.labels.num_classes)
-    shares = tuple(float(count) / mask.size for count in counts)
-    files = {"mask": image.result(".png")}
-    write_mask(files["mask"], mask, model.labels)
-    if overlay:
-        files["overlay"] = image.result("_overlay.png")
-        write_png(files["overlay"], with_legend(blend(picture, mask, model.labels), model.labels, shares))
-    if certainty is not None:
-        files["confidence"] = image.result("_confidence.png")
-        write_png(files["confidence"], np.rint(255 * certainty).astype(np.uint8))
-    return Result(image, own, seen, shares, latency_ms, files)
-
-
-def _limit_opencv(threads: int | None) -> None:
-    if threads is not None:
-        import cv2
-
-        cv2.setNumThreads(threads)
-
-
-def _check_writable(out: Path) -> None:
-    """Fail before the first image rather than after it."""
-    from fleetseg.atomic import replacing
-
-    probe = out / ".fleetseg-probe"
-    with replacing(probe) as temporary:
-        temporary.touch()
-    probe.unlink()
-
-
-def _print_table(model: Model, results: list[Result], out: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    pixels = [result.size[0] * result.size[1] for result in results]
-    several = len(results) > 1
-    table = Table("class", "share of pixels", *(("least", "most", "images with it") if several else ()))
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for class_id, (name, colour) in enumerate(zip(model.classes, model.palette, strict=True)):
-        shares = [result.shares[class_id] for result in results]
-        mean = sum(share * count for share, count in zip(shares, pixels, strict=True)) / sum(pixels)
-        details = (_percent(min(shares)), _percent(max(shares)), str(sum(share > 0 for share in shares)))
-        swatch = Text("■ ", style=f"rgb({colour[0]},{colour[1]},{colour[2]})").append(name, style="default")
-        table.add_row(swatch, _percent(mean), *(details if several else ()))
-    Console().print(table)
-    latency = statistics.median(result.latency_ms for result in results)
-    counted = f"{len(results)} images" if several else "1 image"
-    print(f"{counted}, {'median ' if several else ''}{latency:.1f} ms on {model.engine}; results in {out}")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
+        refuse_others(given, "a video")
+        options = VideoOptions(out, mask_video, shares, every, smooth, drop_frames)
+        predict_video(video, load_checked, options, choose_size, threads, show, as_json)
+        return
+    refuse_others(given, "images")
+    predict_images(inputs, out, lambda: load_checked(threads), choose_size, overlay, confidence, threads, as_json)

@@ -25,10 +25,10 @@ from fleetseg.data.annotated import (
     read_json,
 )
 from fleetseg.data.file_dataset import Found, Item
-from fleetseg.data.optional_packages import need
 from fleetseg.data.pairing import Fault
 from fleetseg.data.shapes import Shape
 from fleetseg.errors import DataError
+from fleetseg.optional_packages import need
 
 _PREFIX = "instances_"
 EXPECTED = "COCO's instance JSON holds lists 'images', 'annotations' and 'categories'"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fleetseg.data.optional_packages import need
 from fleetseg.errors import DataError
+from fleetseg.optional_packages import need
 
 
 def load_mat(path: Path, name: str, expected: str) -> Any:

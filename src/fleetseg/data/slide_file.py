@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fleetseg.data.optional_packages import need
 from fleetseg.errors import DataError, ImageError
 from fleetseg.image import resize_image, resize_mask
+from fleetseg.optional_packages import need
 
 #: What OpenSlide alone reads; it also reads tiled TIFF, but that tifffile does without a library of C.
 _OPENSLIDE_SUFFIXES = frozenset({".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide"})

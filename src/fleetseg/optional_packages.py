@@ -1,4 +1,4 @@
-"""Packages that only some data sets need: the extra ``datasets``."""
+"""Packages that only some work needs; each belongs to an extra of the installation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from fleetseg.errors import MissingExtraError
 
 
-def need(module: str, what: str) -> Any:
+def need(module: str, what: str, extra: str = "datasets") -> Any:
     """The module, imported now; `MissingExtraError` with the install line if its package is absent.
 
-    `what` begins the sentence, as "reading SBD's .mat files".
+    `what` begins the sentence, as "reading SBD's .mat files"; `extra` is what to install.
     """
     try:
         return import_module(module)
@@ -19,4 +19,4 @@ def need(module: str, what: str) -> Any:
         package = module.partition(".")[0]
         if error.name is not None and error.name.partition(".")[0] != package:
             raise  # the package is there and itself broken
-        raise MissingExtraError(f"{what} (package {package})", "datasets") from None
+        raise MissingExtraError(f"{what} (package {package})", extra) from None
