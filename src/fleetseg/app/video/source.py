@@ -175,7 +175,7 @@ class VideoSource:
         start = self._container.start_time
         if start is None or self._audio is None:
             return 0
-        return int(round(Fraction(start, self._av.time_base) / self._audio.time_base))
+        return round(float(Fraction(start, self._av.time_base) / self._audio.time_base))
 
     def _start(self, first_pts: int | None) -> int:
         start = self._container.start_time
