@@ -22,7 +22,7 @@ from fleetseg.app.video.labelling import Smoother
 from fleetseg.app.video.run import VideoOptions, label_video
 from fleetseg.app.video.source import Frame, VideoSource, is_video, without_password
 from fleetseg.cli import main
-from fleetseg.errors import OutputError, VideoError
+from fleetseg.errors import VideoError
 from fleetseg.runtime import load
 
 from .videos import av, frames_of, stripes, write_tone, write_video
@@ -361,26 +361,18 @@ def test_folder_that_cannot_be_written(colour_onnx: Path, capsys: pytest.Capture
     assert capsys.readouterr().err.startswith("fleetseg: file/o.mp4: cannot be written (")
 
 
-def test_full_disk_is_one_sentence(colour_onnx: Path) -> None:
-    write_video(Path("a.mp4"))
-    with VideoSource("a.mp4") as source, pytest.raises(OutputError, match=r"full\.mkv: cannot be written"):
-        from fleetseg.app.video import sink
-
-        class Full(sink.VideoSink):
-            def write(self, frame: object, pts: int) -> None:
-                self._container.mux = self._fail
-                super().write(frame, pts)
-                super().__exit__(None, None, None)
-
-            @staticmethod
-            def _fail(_packet: object) -> None:
-                raise OSError(28, "No space left on device")
-
-        with Full(Path("full.mkv"), source, source.size) as file:
-            for item in source:
-                if isinstance(item, Frame):
-                    file.write(file.prepared(item.picture()), item.pts)
-    assert not Path("full.mkv").exists()
+def test_full_disk_is_one_sentence_and_leaves_nothing(colour_onnx: Path, here: Path) -> None:
+    write_video(Path("a.mkv"), count=200, codec="ffv1", pix_fmt="bgr0")
+    before = files_in(here)
+    words = ["predict", str(colour_onnx), "a.mkv", "--out", "o.mkv", "--mask-video", "m.mkv", "--size", "native"]
+    # To a program, a limit on the size of files is a disk that is full after so many bytes.
+    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000));"
+    code = f"{limited} from fleetseg.cli import main; sys.exit(main({words!r}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    assert "cannot be written (" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert files_in(here) == before
 
 
 def test_show_without_a_screen(

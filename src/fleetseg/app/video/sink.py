@@ -69,13 +69,11 @@ class VideoSink:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         failure: BaseException | None = error
-        try:
-            if failure is None:
-                for packet in self._video.encode(None):
-                    self._container.mux(packet)
-            self._container.close()
-        except (self._av.error.FFmpegError, OSError) as late:
-            failure = failure or OutputError(f"{self.path}: cannot be written ({_text(late)})")
+        for last in (self._flush, self._container.close) if failure is None else (self._container.close,):
+            try:
+                last()
+            except (self._av.error.FFmpegError, OSError) as late:
+                failure = failure or OutputError(f"{self.path}: cannot be written ({_text(late)})")
         self._stack.__exit__(type(failure) if failure else None, failure, trace)
         if failure is not None and failure is not error:
             raise failure
@@ -100,6 +98,10 @@ class VideoSink:
             self._container.mux(packet)
         except (self._av.error.FFmpegError, OSError) as error:
             raise OutputError(f"{self.path}: cannot be written ({_text(error)})") from error
+
+    def _flush(self) -> None:
+        for packet in self._video.encode(None):
+            self._container.mux(packet)
 
     def prepared(self, picture: npt.NDArray[np.uint8]) -> Any:
         """(H, W, 3) RGB, or (H, W) class ids, of the sink's size → a frame to encode; may run in any thread."""

@@ -23,6 +23,8 @@ from fleetseg.optional_packages import need
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp"}
 )
+#: FFmpeg's names of what such files may be inside: none refers to other files.
+_FILE_FORMATS = "mov,mp4,matroska,webm,avi,mpeg,mpegts,asf,flv"
 _STREAMS = ("rtsp://", "rtsps://", "rtmp://", "rtmps://", "udp://", "srt://", "tcp://")
 _CAMERA = re.compile(r"webcam:(\d+)$")
 #: Seconds until a stream must have begun, and until its next data must have come.
@@ -214,7 +216,7 @@ class VideoSource:
                 return self._open_camera(argument)
             if path.is_file():
                 # A file must not make us read others or call servers, as a playlist could.
-                local = {"protocol_whitelist": "file"}
+                local = {"protocol_whitelist": "file", "format_whitelist": _FILE_FORMATS}
                 return self._av.open(str(path.resolve()), container_options=local)
             options = {"rtsp_transport": "tcp"} if argument.startswith("rtsp") else {}
             return self._av.open(argument, options=options, timeout=(OPEN_SECONDS, READ_SECONDS))
