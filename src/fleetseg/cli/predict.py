@@ -7,21 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-<<<<<<< HEAD
-from fleetseg.cli.console import complain, track
-from fleetseg.cli.input_images import InputImage, find_images
-from fleetseg.cli.options import (
-    DeviceOption,
-    EngineOption,
-    ModelArgument,
-    ThreadsOption,
-    parse_size,
-    print_json,
-)
-=======
 from fleetseg.cli.network_sight import size_rule
-from fleetseg.cli.options import EngineOption, ModelArgument, ThreadsOption
->>>>>>> b91472b (Videos, streams and cameras: fleetseg predict drive.mp4 --out labelled.mp4)
+from fleetseg.cli.options import DeviceOption, EngineOption, ModelArgument, ThreadsOption
 from fleetseg.cli.own_network import NetworkOption, check_network, use_network
 from fleetseg.cli.predict_options import refuse_others
 
@@ -73,10 +60,6 @@ def predict(
             "[default: as many pixels as the training images, in the image's proportions]",
         ),
     ] = None,
-<<<<<<< HEAD
-    engine: EngineOption = "own",
-    device: DeviceOption = "cpu",
-=======
     mask_video: Annotated[
         Path | None,
         typer.Option("--mask-video", metavar="FILE.mkv", help="Video: also write the class ids, lossless."),
@@ -100,8 +83,8 @@ def predict(
         ),
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Video: show the frames in a window.")] = False,
-    engine: EngineOption = "auto",
->>>>>>> b91472b (Videos, streams and cameras: fleetseg predict drive.mp4 --out labelled.mp4)
+    engine: EngineOption = "own",
+    device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     own_network: NetworkOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of results for programs.")] = False,
@@ -123,26 +106,11 @@ def predict(
     }
     choose_size = size_rule(size)
     asked = use_network(own_network)
-<<<<<<< HEAD
-    network = load(model, engine, threads, device)
-    check_network(asked, {model: network.metadata.network.name})
-    _limit_opencv(threads)
-    _check_writable(out)
-    results, failed = _segment_all(network, images, choose_size, overlay, confidence)
-    if as_json:
-        print_json([result.as_json(network.classes) for result in results])
-    elif results:
-        _print_table(network, results, out)
-    if failed:
-        complain(f"{failed} of {len(images)} images could not be segmented")
-        raise typer.Exit(1)
-=======
->>>>>>> b91472b (Videos, streams and cameras: fleetseg predict drive.mp4 --out labelled.mp4)
 
     def load_checked(count: int | None) -> Model:
         from fleetseg.runtime import load
 
-        network = load(model, engine, count)
+        network = load(model, engine, count, device)
         check_network(asked, {model: network.metadata.network.name})
         return network
 
