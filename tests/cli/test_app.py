@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import fleetseg
-from fleetseg.cli import main, predict
+from fleetseg.cli import main, predict_images
 
 COMMANDS = ("predict", "evaluate", "compile", "serve", "train", "tune", "runs", "report", "models", "data")
 
@@ -89,7 +89,7 @@ def test_what_becomes_of_errors(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(predict, "find_images", fail)
+    monkeypatch.setattr(predict_images, "find_images", fail)
     assert main(["predict", "m", "i", "--out", "o"]) == status
     assert capsys.readouterr().err == sentence
 
@@ -98,7 +98,7 @@ def test_bugs_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(predict, "find_images", fail)
+    monkeypatch.setattr(predict_images, "find_images", fail)
     with pytest.raises(ZeroDivisionError):
         main(["predict", "m", "i", "--out", "o"])
 
