@@ -251,10 +251,11 @@ def test_stream_that_goes_away_leaves_a_playable_file(
 def test_a_signal_leaves_a_playable_file(colour_onnx: Path, number: signal.Signals, here: Path) -> None:
     write_video(Path("a.mp4"), count=500, size=(96, 72), codec="mpeg4", pix_fmt="yuv420p", sound="aac")
     words = [sys.executable, "-m", "fleetseg", "predict", str(colour_onnx), "a.mp4", "--out", "o/o.mkv"]
+    words += ["--shares", "o/s.csv"]
     # A network that sees many pixels is slow enough to be interrupted.
     process = subprocess.Popen([*words, "--size", "960x720", "--json"], stdout=subprocess.PIPE, text=True)
     folder, end = Path("o"), time.monotonic() + 60
-    while not (folder.is_dir() and any(path.stat().st_size > 0 for path in folder.iterdir())):
+    while not any(path.read_bytes().count(b"\n") > 10 for path in folder.glob(".s.*.csv")):
         assert time.monotonic() < end
         assert process.poll() is None
         time.sleep(0.02)
@@ -263,8 +264,9 @@ def test_a_signal_leaves_a_playable_file(colour_onnx: Path, number: signal.Signa
     result = json.loads(out)
     assert process.returncode == 130
     assert result["stopped"]
-    assert files_in(folder) == ["o.mkv"]
+    assert files_in(folder) == ["o.mkv", "s.csv"]
     assert len(frames_of(folder / "o.mkv")[0]) == result["frames"] < 500
+    assert len(Path("o/s.csv").read_text().splitlines()) == 1 + result["frames"]
 
 
 def test_truncated_file_gives_what_is_there(colour_onnx: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -366,7 +368,7 @@ def test_full_disk_is_one_sentence_and_leaves_nothing(colour_onnx: Path, here: P
     before = files_in(here)
     words = ["predict", str(colour_onnx), "a.mkv", "--out", "o.mkv", "--mask-video", "m.mkv", "--size", "native"]
     # To a program, a limit on the size of files is a disk that is full after so many bytes.
-    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000));"
+    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000));"
     code = f"{limited} from fleetseg.cli import main; sys.exit(main({words!r}))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 1

@@ -106,23 +106,22 @@ def _check_outputs(argument: str, options: VideoOptions) -> None:
 
 @contextmanager
 def _stopping() -> Iterator[Callable[[Callable[[], None]], None]]:
-    """Ctrl-C and SIGTERM end the work with whole files; a second Ctrl-C ends it at once, leaving nothing."""
+    """Ctrl-C and SIGTERM end the work with whole files, or, before it began, at once; so does a second Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda _stop: None
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stops: list[Callable[[], None]] = []
 
-    def install(stop: Callable[[], None]) -> None:
-        def handle(_number: int, _frame: Any) -> None:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            # Not here: the interrupted thread may hold the locks that stopping needs.
-            threading.Thread(target=stop, daemon=True).start()
+    def handle(_number: int, _frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not stops:
+            raise KeyboardInterrupt
+        # Not here: the interrupted thread may hold the locks that stopping needs.
+        threading.Thread(target=stops[0], daemon=True).start()
 
-        for number in before:
-            signal.signal(number, handle)
-
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield install
+        yield stops.append
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -24,7 +24,8 @@ class SharesFile:
     def __enter__(self) -> SharesFile:
         with ExitStack() as undo:
             temporary = undo.enter_context(replacing(self._path))
-            self._stream = undo.enter_context(temporary.open("w", newline="", encoding="utf-8"))
+            # Line by line, so that a full disk is noticed where it happens.
+            self._stream = undo.enter_context(temporary.open("w", buffering=1, newline="", encoding="utf-8"))
             self._writer = csv.writer(self._stream, lineterminator="\n")
             self._stack = undo.pop_all()
         self._line(["frame", "seconds", *self._labels.names])

@@ -31,6 +31,7 @@ _CAMERA = re.compile(r"webcam:(\d+)$")
 OPEN_SECONDS, READ_SECONDS = 15.0, 10.0
 #: Frame rate that is assumed where a stream does not say any.
 USUAL_RATE = Fraction(30)
+NO_FRAME = "no frame could be decoded; it is empty, broken or encrypted"
 
 
 def is_video(argument: str) -> bool:
@@ -154,7 +155,7 @@ class VideoSource:
                 self.size = own[::-1] if sideways else own
                 return begun
         reason = f" ({self.ended_by})" if self.ended_by else ""
-        raise VideoError(f"{self.name}: no frame could be decoded; it is empty, broken or encrypted{reason}")
+        raise VideoError(f"{self.name}: {NO_FRAME}{reason}")
 
     def _decode(self) -> Iterator[Frame | Any]:
         number, last_pts, first = 0, -1, None
@@ -238,6 +239,8 @@ class VideoSource:
         text = getattr(error, "strerror", None) or " ".join(str(error).split())
         if isinstance(error, self._av.error.InvalidDataError):
             return "is broken, cut off or no video"
+        if isinstance(error, self._av.error.EOFError):
+            return NO_FRAME
         if camera and isinstance(error, FileNotFoundError):
             return "there is no such camera"
         if camera:
