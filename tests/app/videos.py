@@ -11,10 +11,22 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from fleetseg.cli import main
+
 av = pytest.importorskip("av")
 
 Picture = npt.NDArray[np.uint8]
 WriteVideo = Callable[..., Path]
+
+
+def predict(model: Path, *words: str) -> int:
+    """Run the command on a video of the own size; its exit status."""
+    return main(["predict", str(model), *words, "--size", "native", "--threads", "2"])
+
+
+def files_in(folder: Path) -> list[str]:
+    """Names of all files but the network."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".onnx")
 
 
 def stripes(number: int, width: int, height: int) -> Picture:

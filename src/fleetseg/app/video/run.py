@@ -17,6 +17,7 @@ from fleetseg.app.video.pipeline import Labelled, Pipeline
 from fleetseg.app.video.shares import SharesFile
 from fleetseg.app.video.sink import VideoSink, check_mask_path, check_overlay_path
 from fleetseg.app.video.source import VideoSource
+from fleetseg.errors import VideoError
 from fleetseg.runtime import Model
 
 
@@ -87,8 +88,8 @@ def label_video(
     """Write what `options` names. Each of `models` is used by one thread; give several of one thread each.
 
     `told` hears of every frame, in the caller's thread, with the painted picture if it is wanted; `on_start` gets a
-    function that ends the work early with whole files. Raises `OutputError` for a file that cannot be written; then
-    nothing is left.
+    function that ends the work early with whole files. Raises `OutputError` for a file that cannot be written and
+    `VideoError` if the end came before the first frame; then nothing is left.
     """
     options.check()
     model = models[0]
@@ -132,6 +133,8 @@ def label_video(
             _count(result, pipeline, source, part, time.perf_counter() - frame.arrived)
             result.seconds = time.perf_counter() - started
             told(result, painted)
+        if not result.frames:
+            raise VideoError(f"{source.name}: was stopped before its first frame, so nothing is written")
     result.damaged, result.ended_by = source.damaged, source.ended_by
     return result
 
