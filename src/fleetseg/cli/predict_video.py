@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 #: As main's for Ctrl-C: what shells report for a process that SIGINT ended.
 _INTERRUPTED = 130
+_STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 Loader = Callable[[int], "Model"]
 
 
@@ -106,7 +107,9 @@ def _check_outputs(argument: str, options: VideoOptions) -> None:
 
 @contextmanager
 def _stopping() -> Iterator[Callable[[Callable[[], None]], None]]:
-    """Ctrl-C and SIGTERM end the work with whole files, or, before it began, at once; so does a second Ctrl-C."""
+    """Ctrl-C, SIGTERM and a closed terminal end the work with whole files, or, before it began, at once; so does a
+    second Ctrl-C.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield lambda _stop: None
         return
@@ -119,7 +122,9 @@ def _stopping() -> Iterator[Callable[[Callable[[], None]], None]]:
         # Not here: the interrupted thread may hold the locks that stopping needs.
         threading.Thread(target=stops[0], daemon=True).start()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    # What nohup and shells' background jobs ignore stays ignored.
+    heard = [number for number in _STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield stops.append
     finally:
