@@ -5,7 +5,7 @@ and after them as wide as the widest window that reads it. So a dilated tap is a
 adjacent segments, and no lane is wasted on odd channel counts. Rows above and below are no part of it: kernels skip
 taps that fall outside.
 
-Zeros are written once, when an instance is made. Buffers with zeros therefore share memory only with buffers of the
+Zeros are there once, when an instance is made. Buffers with zeros therefore share memory only with buffers of the
 same layout, one after the other; all others share freely.
 """
 
@@ -111,13 +111,6 @@ class MemoryPlan:
 
     views: Mapping[str, View]
     size: int
-
-    @property
-    def zeroed(self) -> tuple[Buffer, ...]:
-        """Buffers to clear when an instance is made; those that share memory are named once."""
-        inside = [view.buffer for view in self.views.values() if not view.buffer.external]
-        found = {buffer.offset: buffer for buffer in inside if buffer.zeroed}
-        return tuple(found.values())
 
 
 class Run(Protocol):

@@ -81,7 +81,6 @@ def source_text(unit: Unit, prefix: str, description: str, size_text: str) -> st
         _TABLE,
         _kernels(unit.kernels),
         _turns(unit.turns),
-        _zeroed(unit),
         f"static const char description[] =\n{c_string(description)};\n",
         _interface(extensions, size_text),
     ]
@@ -153,14 +152,6 @@ def _kernels(kernels: list[Kernel]) -> str:
 def _turns(turns: Sequence[tuple[int, int, int]]) -> str:
     body = "\n".join(f"    {{{kernel}, {first}, {last}}}," for kernel, first, last in turns)
     return f"static const struct turn turns[] = {{\n{body}\n}};\nenum {{ TURNS = {len(turns)} }};\n"
-
-
-def _zeroed(unit: Unit) -> str:
-    rows = [f"    {{{buffer.offset}, {buffer.bytes}}}," for buffer in unit.plan.zeroed]
-    # C has no empty arrays: of nothing, nothing is cleared.
-    body = "\n".join(rows or ["    {0, 0},"])
-    comment = "/* Offset and size of what is cleared once: margins that no kernel writes. */"
-    return f"{comment}\nstatic const size_t zeroed[][2] = {{\n{body}\n}};\n"
 
 
 def _part(name: str) -> str:

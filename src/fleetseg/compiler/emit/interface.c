@@ -123,15 +123,14 @@ NAME_API int NAME_create(int threads, NAME_instance **result)
     pthread_mutex_init(&instance->running, NULL);
     instance->pool.threads = threads;
     instance->pool.workers = calloc((size_t)threads, sizeof *instance->pool.workers);
-    instance->memory = malloc(NAME_ARENA_BYTES + 64);
+    /* Zeros, for the margins that no kernel writes; the threads then touch the pages together, in the first run. */
+    instance->memory = calloc(1, NAME_ARENA_BYTES + 64);
     if (!instance->pool.workers || !instance->memory) {
         release(instance);
         return NAME_NO_MEMORY;
     }
     instance->job.arena = (char *)instance->memory + (64 - (uintptr_t)instance->memory % 64) % 64;
     instance->job.weights = (const word *)(const void *)weights;
-    for (size_t i = 0; i < sizeof zeroed / sizeof *zeroed; ++i)
-        memset(instance->job.arena + zeroed[i][0], 0, zeroed[i][1]);
     const int status = start_workers(instance);
     if (status != NAME_OK) {
         release(instance);
