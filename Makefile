@@ -17,7 +17,7 @@ demo: $(DEMO_VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/ruff check src tests tools
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow and not shared"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not shared"
 
 # Everything, the slow suites and those that need ../shared too.
 test-all: $(VENV)/.installed
