@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from fleetseg.errors import UsageError
 from fleetseg.models import build_network
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -53,13 +54,34 @@ def test_ratios_stand_beside_the_papers(capsys: pytest.CaptureFixture[str]) -> N
     assert any(line.split() == ["pspnet", "1.00", "–", "–"] for line in lines)
 
 
-def test_what_does_not_fit_is_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_is_left_out_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    networks, file = script("networks"), tmp_path / "record.json"
+    command = ["networks.py", "--network", "enet", "--size", "64x48", "--size", "640x360", "--json", str(file)]
+    monkeypatch.setattr(sys, "argv", [*command, "--most-gmacs", "0.01"])
+    assert networks.main() == 0
+    written = json.loads(file.read_text())
+    # Those with few multiply-adds come first.
+    assert [(row["size"], row["trials"]) for row in written["networks"]] == [("64x48", 0), ("640x360", 0)]
+    assert "enet 640x360: left out, 2 GMACs are more than --most-gmacs 0.01" in capsys.readouterr().err
+    # The same call finds everything done, whatever it was.
+    monkeypatch.setattr(networks, "measured", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(sys, "argv", command)
+    assert networks.main() == 0
+    written["machine"]["processor"] = "another"
+    file.write_text(json.dumps(written))
+    with pytest.raises(UsageError, match=r"was measured with processor another, not .*; begin another file"):
+        networks.main()
+
+
+def test_memory_and_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     networks = script("networks")
     network = build_network("enet", 20)
-    assert networks.why_not(network, (640, 360), 1.7, 300.0) == ""
-    assert networks.why_not(network, (640, 360), 400.0, 300.0) == "400 GMACs are more than --most-gmacs 300"
+    assert networks.too_large(network, (640, 360)) == ""
     monkeypatch.setattr(networks, "available_memory", lambda: 10**7)
-    assert networks.why_not(network, (640, 360), 1.7, 300.0).endswith("GB are needed, 0.0 are free")
+    assert networks.too_large(network, (640, 360)).endswith("GB are needed, 0.0 are free")
+    assert [networks.trials_for(gmacs, 30) for gmacs in (1, 5, 15, 100)] == [30, 30, 10, 3]
 
 
 def test_three_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -168,6 +168,22 @@ def test_shapes_of_cvat(official: ModuleType, tmp_path: Path) -> None:
     assert mask[20:23, 30:33].tolist() == [[0, 0, 3], [3, 3, 3], [0, 0, 0]]
 
 
+def test_turned_boxes_and_ellipses_of_label_studio(official: ModuleType, tmp_path: Path) -> None:
+    official.save(tmp_path / "images" / "0.png", official.picture(SIZE, 0))
+    # 12×4 pixels hanging down from (20, 2): turned by 90° about its upper left corner it goes to the left of x = 20.
+    box = {"x": 50, "y": 100 * 2 / 30, "width": 30, "height": 100 * 4 / 30, "rotation": 90, "rectanglelabels": ["box"]}
+    disc = {"x": 75, "y": 50, "radiusX": 20, "radiusY": 10, "rotation": 90, "ellipselabels": ["disc"]}
+    results = [{"type": kind, "value": value} for kind, value in (("rectanglelabels", box), ("ellipselabels", disc))]
+    tasks = [{"id": 1, "data": {"image": "/data/0.png"}, "annotations": [{"id": 1, "result": results}]}]
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    data = open_dataset(tmp_path, "all")
+    rows, columns = np.nonzero(data[0].mask == data.labels.names.index("box"))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (2, 14, 16, 20)
+    rows, columns = np.nonzero(data[0].mask == data.labels.names.index("disc"))
+    # Radii of 8 and 3 pixels around (30, 15), upright.
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (7, 23, 27, 33)
+
+
 def brush_code(values: np.ndarray) -> list[int]:
     """Label Studio's code of a flat uint8 array, written by the definition: blocks of at most 16 values or a run."""
     bits = f"{len(values):032b}{7:05b}" + "".join(f"{size - 1:04b}" for size in (3, 4, 8, 16))

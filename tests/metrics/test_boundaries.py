@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fleetseg.metrics import BoundaryMatches, TrimapMatrices
-from fleetseg.metrics.boundaries import distance_to, edges, filled_and_distance
+from fleetseg.metrics import Borders, BoundaryMatches, TrimapMatrices
+from fleetseg.metrics.borders import edges
 
 
 def halves(column: int, width: int = 200, height: int = 100) -> np.ndarray:
@@ -48,9 +48,9 @@ def test_a_class_without_borders_has_no_score_and_one_never_found_has_none_right
 def test_an_unlabelled_band_between_classes_has_its_border_in_the_middle() -> None:
     target = halves(100)
     target[:, 99:101] = 255  # as in PASCAL VOC
-    filled, distance = filled_and_distance(target, 2)
-    assert (filled == halves(100)).all()
-    assert distance[0, 99] == pytest.approx(1, abs=0.01) and distance[0, 98] == 0
+    borders = Borders.of(target, 2)
+    assert borders is not None and (borders.filled == halves(100)).all()
+    assert borders.distance[0, 99] == pytest.approx(1, abs=0.01) and borders.distance[0, 98] == 0
     assert f1_of(target, halves(100)).tolist() == [1.0, 1.0]
 
 
@@ -100,8 +100,22 @@ def test_images_apart_give_what_images_together_give() -> None:
             assert whole.miou() == parts[0].miou()
 
 
-def test_distances_are_euclidean_and_infinite_without_a_pixel() -> None:
-    where = np.zeros((10, 10), bool)
-    assert np.isinf(distance_to(where)).all()
-    where[0, 0] = True
-    assert distance_to(where)[3, 4] == pytest.approx(5)
+def test_unlabelled_pixels_take_the_nearest_class() -> None:
+    rng = np.random.default_rng(1)
+    for share in (0.02, 0.3, 0.9):
+        target = np.where(rng.random((24, 31)) < share, rng.integers(0, 4, (24, 31)), 255).astype(np.uint8)
+        borders = Borders.of(target, 4)
+        assert borders is not None
+        rows, columns = np.nonzero(target < 4)
+        for row, column in zip(*np.nonzero(target == 255), strict=True):
+            away = np.hypot(rows - row, columns - column)
+            # The distance is approximate, within 3%.
+            candidates = target[rows, columns][away <= 1.03 * away.min()]
+            assert borders.filled[row, column] in candidates
+            assert borders.distance[row, column] == pytest.approx(away.min(), rel=0.03)
+
+
+def test_widths_that_do_not_ascend_are_refused() -> None:
+    for widths in ((4, 2), (0, 2), (2, 65)):
+        with pytest.raises(ValueError, match="ascend from 1 to 64"):
+            TrimapMatrices(2, widths)

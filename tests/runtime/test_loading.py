@@ -73,6 +73,12 @@ def test_unknown_name_offers_the_nearest(packaged: Path) -> None:
         fleetseg.load("street-colour")
 
 
+@pytest.mark.parametrize("name", ["erfnet", "espnet-c-no-fusion"])
+def test_a_network_without_packaged_weights_says_how_to_get_some(packaged: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=rf"'{name}' is a network of which no weights .*'network: \{{name: {name}\}}'"):
+        fleetseg.load(name)
+
+
 def test_checkpoint_and_its_run_folder(checkpoint: Path, noise: Picture) -> None:
     model = fleetseg.load(checkpoint, threads=1)
     assert (model.engine, model.classes) == ("torch", ("road", "rest"))

@@ -49,6 +49,8 @@ class Settings:
     trials: int
     #: Whether the native engine's kernels are timed as well.
     profile: bool = False
+    #: Untimed runs at the start of every turn.
+    warm_up: int = WARM_UP
 
 
 def compare(subject: Subject, settings: Settings, peak: PeakMeter | None, tell: Tell) -> Comparison:
@@ -129,7 +131,9 @@ class _Run:
                 continue
             try:
                 participant.worker.wake()
-                participant.times += participant.worker.ask("run", warm_up=WARM_UP, trials=turn.trials)["milliseconds"]
+                participant.times += participant.worker.ask("run", warm_up=self._settings.warm_up, trials=turn.trials)[
+                    "milliseconds"
+                ]
                 participant.worker.stop()
             except BenchmarkError as error:
                 self._fail(participant.choice, str(error))
@@ -166,7 +170,7 @@ class _Run:
         )
 
     def _profile(self, participant: _Participant) -> Profile:
-        reply = participant.worker.ask("profile", warm_up=WARM_UP, trials=self._settings.trials)
+        reply = participant.worker.ask("profile", warm_up=self._settings.warm_up, trials=self._settings.trials)
         fields = KernelTime.__dataclass_fields__
         kernels = tuple(KernelTime(**{key: kernel[key] for key in fields}) for kernel in reply["kernels"])
         return Profile(self._subject.model, participant.choice.precision, self._size, self._settings.threads, kernels)

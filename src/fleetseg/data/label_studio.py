@@ -2,13 +2,15 @@
 
     ROOT/export.json (or the only JSON file), images in ROOT/images, ROOT, or as uploaded (upload/1/abcd-NAME.jpg)
 
-Polygons, rectangles, ellipses and brush strokes are read; of several annotations of a task the newest that was not
-cancelled counts.
+Polygons, rectangles and ellipses, turned ones too, and brush strokes are read; of several annotations of a task the
+newest that was not cancelled counts.
 """
 
 from __future__ import annotations
 
+import math
 import urllib.parse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ from fleetseg.data.shapes import Shape
 from fleetseg.errors import DataError
 
 _EXPECTED = "Label Studio's JSON export is a list of tasks with 'data' and 'annotations', each with a list 'result'"
+#: Corners of the polygon that a turned ellipse becomes.
+_CORNERS = 72
 _TYPES = ("polygonlabels", "rectanglelabels", "ellipselabels", "brushlabels")
 
 
@@ -118,18 +122,29 @@ def _shape(result: dict[str, Any], size: tuple[int, int]) -> Shape:
         return Shape(label, "polygon", tuple((float(x) * across, float(y) * down) for x, y in value["points"]))
     if kind == "brushlabels":
         return Shape(label, "mask", ((0, 0),), decode_brush(value["rle"], size))
-    if value.get("rotation"):
-        raise DataError(
-            f"'{label}' is a {kind.removesuffix('labels')} turned by {value['rotation']}°, which is not "
-            f"read; draw it as a polygon"
-        )
+    angle = math.radians(float(value.get("rotation", 0)))
     if kind == "rectanglelabels":
         left, top = value["x"] * across, value["y"] * down
-        return Shape(label, "box", ((left, top), (left + value["width"] * across, top + value["height"] * down)))
+        width, height = value["width"] * across, value["height"] * down
+        if not angle:
+            return Shape(label, "box", ((left, top), (left + width, top + height)))
+        corners = ((0.0, 0.0), (width, 0.0), (width, height), (0.0, height))
+        return Shape(label, "polygon", _turned(corners, (left, top), angle))  # about its upper left corner
     x, y, rx, ry = (
         value[key] * scale for key, scale in (("x", across), ("y", down), ("radiusX", across), ("radiusY", down))
     )
-    return Shape(label, "ellipse", ((x - rx, y - ry), (x + rx, y + ry)))
+    if not angle:
+        return Shape(label, "ellipse", ((x - rx, y - ry), (x + rx, y + ry)))
+    steps = [2 * math.pi * step / _CORNERS for step in range(_CORNERS)]
+    return Shape(label, "polygon", _turned([(rx * math.cos(a), ry * math.sin(a)) for a in steps], (x, y), angle))
+
+
+def _turned(
+    points: Iterable[tuple[float, float]], centre: tuple[float, float], angle: float
+) -> tuple[tuple[float, float], ...]:
+    """Points around the origin, turned clockwise as seen (y points down) by radians and moved to the centre."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    return tuple((centre[0] + x * cos - y * sin, centre[1] + x * sin + y * cos) for x, y in points)
 
 
 def decode_brush(code: list[int], size: tuple[int, int]) -> npt.NDArray[np.bool_]:

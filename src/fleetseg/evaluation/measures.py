@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fleetseg.errors import UnknownNameError
 from fleetseg.labels import LabelSet
-from fleetseg.metrics import BoundaryMatches, CalibrationBins, InstanceSums, TrimapMatrices
+from fleetseg.metrics import Borders, BoundaryMatches, CalibrationBins, InstanceSums, TrimapMatrices
 
 #: What ``--metric`` may name, and what each adds to the figures that are always given.
 METRICS: Mapping[str, str] = {
@@ -71,10 +71,10 @@ class Measures:
         instances: npt.NDArray[np.int32] | None,
     ) -> None:
         """Count one image; confidence is there if calibration is measured, instances if iIoU is."""
-        if self.boundary is not None:
-            self.boundary.add(target, prediction)
-        if self.trimap is not None:
-            self.trimap.add(target, prediction)
+        at_borders = [measure for measure in (self.boundary, self.trimap) if measure is not None]
+        borders = Borders.of(target, at_borders[0].num_classes) if at_borders else None
+        for measure in at_borders:
+            measure.add(target, prediction, borders)
         if self.calibration is not None and confidence is not None:
             self.calibration.add(target, prediction, confidence)
         if self.instances is not None and instances is not None:

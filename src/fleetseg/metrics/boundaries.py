@@ -1,8 +1,7 @@
 """Scores near the borders between classes, where small decoders lose.
 
-A label's border is looked for after every unlabelled pixel took the class of the nearest labelled one: PASCAL VOC
-leaves all borders unlabelled, so there would be none otherwise. Only labelled pixels are scored, apart from what
-lies closer to one than the tolerance.
+Where a label's borders are says `borders`. Only labelled pixels are scored, apart from what lies closer to one than
+the tolerance.
 """
 
 from __future__ import annotations
@@ -10,15 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fleetseg.metrics.borders import Borders, edges
 from fleetseg.metrics.confusion import ConfusionMatrix
+from fleetseg.metrics.nearness import MOST, ClassPixels, nearer_than
 from fleetseg.metrics.scores import Counts, Floats, mean_of_present
 
 Mask = npt.NDArray[np.uint8]
-Where = npt.NDArray[np.bool_]
 
 #: Share of an image's diagonal by which two borders may be apart and still match (Csurka et al. 2013).
 TOLERANCE = 0.0075
@@ -39,25 +38,22 @@ class BoundaryMatches:
         #: Rows: target border pixels, those found, predicted border pixels, those right; a column a class.
         self.counts: Counts = np.zeros((4, num_classes), np.int64)
 
-    def add(self, target: Mask, prediction: Mask) -> None:
-        """Count one image; (H, W) class ids, values from num_classes on are no class."""
-        if not (target < self.num_classes).any():
+    def add(self, target: Mask, prediction: Mask, borders: Borders | None = None) -> None:
+        """Count one image; (H, W) class ids, values from num_classes on are no class.
+
+        `borders` are the target's, if they were found before.
+        """
+        borders = borders or Borders.of(target, self.num_classes)
+        if borders is None:
             return
         tolerance = TOLERANCE * math.hypot(*target.shape)
-        filled, distance = filled_and_distance(target, self.num_classes)
-        near = distance <= tolerance
-        target_edges, predicted_edges = edges(filled), edges(prediction)
-        present = np.union1d(filled[target_edges], prediction[predicted_edges])
-        for class_id in present[present < self.num_classes]:
-            wanted, found = target_edges & (filled == class_id), predicted_edges & (prediction == class_id)
-            part = _surroundings(wanted | found, math.ceil(tolerance))
-            wanted, found, close = wanted[part], found[part], near[part]
-            self.counts[:, class_id] += [
-                np.count_nonzero(wanted & close),
-                np.count_nonzero(wanted & close & (distance_to(found) <= tolerance)),
-                np.count_nonzero(found & close),
-                np.count_nonzero(found & close & (distance_to(wanted) <= tolerance)),
-            ]
+        wanted = ClassPixels(borders.edges, borders.filled, self.num_classes)
+        found = ClassPixels(edges(prediction), prediction, self.num_classes)
+        for row, one, other in ((0, wanted, found), (2, found, wanted)):
+            scored = borders.distance.reshape(-1)[one.positions] <= tolerance
+            self.counts[row] += np.bincount(one.classes[scored], minlength=self.num_classes)
+            scored &= one.near(other, tolerance)
+            self.counts[row + 1] += np.bincount(one.classes[scored], minlength=self.num_classes)
 
     def merge(self, other: BoundaryMatches) -> None:
         """Add another process's images."""
@@ -83,18 +79,26 @@ class TrimapMatrices:
     """
 
     def __init__(self, num_classes: int, widths: Sequence[int] = WIDTHS) -> None:
+        """`widths` ascend, from 1 to 64 pixels at most."""
+        if list(widths) != sorted(set(widths)) or not 1 <= min(widths) <= max(widths) <= MOST:
+            raise ValueError(f"widths of bands ascend from 1 to {MOST} pixels at most; got {tuple(widths)}")
         self.matrices = {width: ConfusionMatrix(num_classes) for width in widths}
-        self._num_classes = num_classes
+        self.num_classes = num_classes
 
-    def add(self, target: Mask, prediction: Mask) -> None:
-        """Count one image; class ids as in `BoundaryMatches.add`."""
-        if not (target < self._num_classes).any():
+    def add(self, target: Mask, prediction: Mask, borders: Borders | None = None) -> None:
+        """Count one image; arguments as in `BoundaryMatches.add`."""
+        borders = borders or Borders.of(target, self.num_classes)
+        if borders is None:
             return
-        filled, _ = filled_and_distance(target, self._num_classes)
-        distance = distance_to(edges(filled))
+        inner = np.zeros(target.shape, np.bool_)
+        total = ConfusionMatrix(self.num_classes)
         for width, matrix in self.matrices.items():
-            band = distance < width
-            matrix.add(target[band], prediction[band])
+            # A band holds the narrower ones, whose pixels were counted.
+            band = nearer_than(width, borders.edges)
+            fresh = np.flatnonzero(band & ~inner)
+            total.add(target.reshape(-1)[fresh], prediction.reshape(-1)[fresh])
+            matrix.merge(total)
+            inner = band
 
     def merge(self, other: TrimapMatrices) -> None:
         """Add another process's images, measured in the same bands."""
@@ -104,43 +108,3 @@ class TrimapMatrices:
     def miou(self) -> dict[int, float]:
         """mIoU by width of the band."""
         return {width: matrix.scores().miou for width, matrix in self.matrices.items()}
-
-
-def filled_and_distance(target: Mask, num_classes: int) -> tuple[Mask, npt.NDArray[np.float32]]:
-    """The mask with unlabelled pixels given the nearest labelled one's class, and how far away that is."""
-    unlabelled = (target >= num_classes).astype(np.uint8)
-    if not unlabelled.any():
-        return target, np.zeros(target.shape, np.float32)
-    distance, nearest = cv2.distanceTransformWithLabels(unlabelled, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    classes = np.zeros(int(nearest.max()) + 1, np.uint8)
-    labelled = unlabelled == 0
-    classes[nearest[labelled]] = target[labelled]
-    return classes[nearest], np.asarray(distance, np.float32)
-
-
-def edges(mask: Mask) -> Where:
-    """(H, W) bool: pixels of which one of the four neighbours has another value."""
-    found = np.zeros(mask.shape, np.bool_)
-    across, down = mask[:, 1:] != mask[:, :-1], mask[1:] != mask[:-1]
-    found[:, 1:] |= across
-    found[:, :-1] |= across
-    found[1:] |= down
-    found[:-1] |= down
-    return found
-
-
-def _surroundings(where: Where, margin: int) -> tuple[slice, slice]:
-    """The part of an image that holds all true pixels and a margin: most classes are in a small one."""
-    rows, columns = np.flatnonzero(where.any(axis=1)), np.flatnonzero(where.any(axis=0))
-    return (
-        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin + 1),
-        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + margin + 1),
-    )
-
-
-def distance_to(where: Where) -> npt.NDArray[np.float32]:
-    """(H, W) float32: Euclidean distance of each pixel to the nearest one that is true; infinite if none is."""
-    if not where.any():
-        return np.full(where.shape, np.inf, np.float32)
-    zeros = np.logical_not(where).astype(np.uint8)
-    return np.asarray(cv2.distanceTransform(zeros, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -14,6 +15,7 @@ from fleetseg.runtime.model import Model
 from fleetseg.runtime.native_engine import is_library, read_library
 from fleetseg.runtime.onnx_engine import OnnxEngine
 from fleetseg.runtime.torch_engine import read_checkpoint, read_published
+from fleetseg.variants import VARIANTS
 
 #: What ``engine=`` may be; "own" takes the one that the file is made for, "auto" the fastest here.
 ENGINES = (
@@ -112,7 +114,22 @@ def checkpoint_path(name: str) -> Path:
         return path
     if os.sep in name or "/" in name or path.suffix.lower() in _ENGINES_OF_SUFFIX:
         raise UsageError(f"{path}: no such model file")
+    if _is_network(name):
+        raise UsageError(
+            f"'{name}' is a network of which no weights are packaged (packaged: {', '.join(packaged_models())}); train "
+            f"it by a recipe with 'network: {{name: {name}}}' and give the run's folder, or time it untrained with "
+            f"fleetseg benchmark {name}"
+        )
     raise UnknownNameError("packaged model", name, packaged_models())
+
+
+def _is_network(name: str) -> bool:
+    """Whether a recipe may name such a network; without torch, of the variants alone is it known."""
+    if importlib.util.find_spec("torch") is None:
+        return name in VARIANTS
+    from fleetseg.models import network_names
+
+    return name in (*network_names(), *VARIANTS)
 
 
 def _load_file(path: Path, engine: str, threads: int | None, device: str) -> Model:
