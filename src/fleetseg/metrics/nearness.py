@@ -21,6 +21,7 @@ MOST = 64
 _CLASSES = 64
 
 Bits = npt.NDArray[np.unsignedinteger]
+Positions = npt.NDArray[np.intp]
 
 
 def nearer_than(limit: int, where: Where) -> Where:
@@ -74,7 +75,7 @@ class ClassPixels:
             found[part] = self._near(part, other, first, radius)
         return found
 
-    def _near(self, part: npt.NDArray[np.intp], other: ClassPixels, first: int, radius: float) -> Where:
+    def _near(self, part: Positions, other: ClassPixels, first: int, radius: float) -> Where:
         """`near` for the pixels at `part`, whose classes are those from `first` on.
 
         Row after row of the disc, the nearest first: most pixels are found at once and not looked for again.
@@ -109,10 +110,12 @@ class ClassPixels:
             windows.append(whole)
         return windows
 
-    def _bits(self, first: int, part: npt.NDArray[np.intp]) -> Bits:
-        return np.left_shift(self._word(1), (self.classes[part] - first).astype(self._word))
+    def _bits(self, first: int, part: Positions) -> Bits:
+        bits: Bits = np.left_shift(self._word(1), (self.classes[part] - first).astype(self._word))
+        return bits
 
-    def _padded(self, part: npt.NDArray[np.intp], reach: int) -> npt.NDArray[np.intp]:
+    def _padded(self, part: Positions, reach: int) -> Positions:
         """Flat positions in the image with `reach` empty pixels on every side."""
         positions, width = self.positions[part], self._shape[1]
-        return positions + (positions // width) * (2 * reach) + reach * (width + 2 * reach) + reach
+        padded: Positions = positions + (positions // width) * (2 * reach) + reach * (width + 2 * reach) + reach
+        return padded
