@@ -43,7 +43,7 @@ def find_images(arguments: Sequence[str], out: Path) -> list[InputImage]:
         for path, name in _expand(argument, out, several_folders):
             found.setdefault(path.resolve(), (path, name))
     taken: set[str] = set()
-    images = [InputImage(path, out / _free_stem(name, taken)) for path, name in found.values()]
+    images = [InputImage(path, out / free_stem(name, taken)) for path, name in found.values()]
     for image in images:
         replaced = next((s for s in RESULT_SUFFIXES if image.result(s).resolve() in found), None)
         if replaced is not None:
@@ -96,7 +96,7 @@ def _matching(pattern: str) -> Iterator[tuple[Path, PurePath]]:
         yield path, path.relative_to(fixed).with_suffix("")
 
 
-def _free_stem(name: PurePath, taken: set[str]) -> PurePath:
+def free_stem(name: PurePath, taken: set[str]) -> PurePath:
     """`name`, numbered if one of its results is taken; case does not count, as on some disks."""
     number = 1
     while True:

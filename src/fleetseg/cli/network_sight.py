@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fleetseg.cli.options import parse_size
@@ -15,13 +16,19 @@ SizeRule = Callable[["Model", Size], Size]
 
 
 def size_rule(option: str | None) -> SizeRule:
-    """From a model and an image's size to the size that the network sees."""
+    """From a model and an image's size to the size that the network sees; it can be sent to other processes."""
     if option is None:
         return training_like
-    if option == "native":
-        return lambda _model, own: own
-    chosen = parse_size(option)
-    return lambda _model, _own: chosen
+    return own_size if option == "native" else partial(_chosen_size, parse_size(option))
+
+
+def own_size(_model: Model, own: Size) -> Size:
+    """The rule of --size native."""
+    return own
+
+
+def _chosen_size(chosen: Size, _model: Model, _own: Size) -> Size:
+    return chosen
 
 
 def training_like(model: Model, own: Size) -> Size:

@@ -10,7 +10,9 @@ import typer
 from fleetseg.cli.network_sight import size_rule
 from fleetseg.cli.options import DeviceOption, EngineOption, ModelArgument, ThreadsOption
 from fleetseg.cli.own_network import NetworkOption, check_network, use_network
+from fleetseg.cli.predict_batches import Batch, ClusterOption, WorkersOption, is_batch, predict_batch
 from fleetseg.cli.predict_options import refuse_others
+from fleetseg.errors import UsageError
 
 if TYPE_CHECKING:
     from fleetseg.runtime import Model
@@ -24,11 +26,15 @@ that cannot be read is named, the others are finished, and the exit status is 1.
 A video file, a stream (rtsp://…) or a camera (webcam:0) becomes a video with the classes over it; --out is then
 its name (.mp4, .mov, .mkv, .webm). Sound and time stamps are kept. Ctrl-C ends it with a whole file.
 
+Many images: a list (list.txt), an address (s3://bucket/folder), --workers or --cluster make a batch: processes that
+survive broken images, a manifest (manifest.parquet in --out), and no image twice when the command is run again.
+
 \b
 Examples:
   fleetseg predict enet-camvid photo.jpg --out results --overlay
   fleetseg predict enet-camvid drive/ "more/*.png" --out results --json
   fleetseg predict runs/enet 4k.jpg --out results --size 960x544
+  fleetseg predict enet-camvid s3://bucket/drives --out s3://bucket/masks --cluster ray
   fleetseg predict enet-camvid drive.mp4 --out labelled.mp4 --shares shares.csv
   fleetseg predict enet-camvid webcam:0 --out seen.mp4 --show
 """
@@ -45,7 +51,7 @@ def predict(
         list[str], typer.Argument(metavar="INPUT...", help="Images, folders, quoted patterns; or one video.")
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="PATH", help="Folder for the results, made if missing; a video's name.")
+        str, typer.Option("--out", metavar="PATH", help="Folder for the results, made if missing; a video's name.")
     ],
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write the classes over the image.")] = False,
     confidence: Annotated[
@@ -83,6 +89,8 @@ def predict(
         ),
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Video: show the frames in a window.")] = False,
+    cluster: ClusterOption = None,
+    workers: WorkersOption = None,
     engine: EngineOption = "own",
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
@@ -103,6 +111,12 @@ def predict(
             "--drop-frames": drop_frames is not None,
             "--show": show,
         },
+        "a batch": {
+            "--overlay": overlay,
+            "--confidence": confidence,
+            "--cluster": cluster is not None,
+            "--workers": workers is not None,
+        },
     }
     choose_size = size_rule(size)
     asked = use_network(own_network)
@@ -119,8 +133,19 @@ def predict(
         from fleetseg.app.video.run import VideoOptions
 
         refuse_others(given, "a video")
-        options = VideoOptions(out, mask_video, shares, every, smooth, drop_frames)
+        options = VideoOptions(Path(out), mask_video, shares, every, smooth, drop_frames)
         predict_video(video, load_checked, options, choose_size, threads, show, as_json)
         return
+    if is_batch(inputs, out, cluster, workers):
+        refuse_others(given, "a batch")
+        if own_network is not None:
+            raise UsageError("--network: goes with images and videos, not with a batch; export the network to ONNX")
+        predict_batch(
+            Batch(
+                *(inputs, out, model, engine, device, threads, size, choose_size),
+                *(overlay, confidence, cluster, workers, as_json),
+            )
+        )
+        return
     refuse_others(given, "images")
-    predict_images(inputs, out, lambda: load_checked(threads), choose_size, overlay, confidence, threads, as_json)
+    predict_images(inputs, Path(out), lambda: load_checked(threads), choose_size, overlay, confidence, threads, as_json)
