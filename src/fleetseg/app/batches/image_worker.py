@@ -89,7 +89,9 @@ class ImageWorker:
         return dataclasses.replace(
             record,
             status=DONE,
-            **written,
+            mask=written["mask"],
+            overlay=written.get("overlay"),
+            confidence=written.get("confidence"),
             input_sha256=hashlib.sha256(content).hexdigest(),
             mask_sha256=hashlib.sha256(files["mask"]).hexdigest(),
             width=own[0],

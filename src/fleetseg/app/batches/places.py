@@ -20,6 +20,8 @@ EXTRA = "batch"
 _WHOLE_BY_THEMSELVES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "r2"})
 #: How often a read or a write is tried, and the seconds before the second try; they double.
 TRIES, FIRST_PAUSE = 3, 0.5
+#: What places call the time or hash of a file's last change, best first.
+_CHANGED = ("ETag", "etag", "mtime", "LastModified", "modified", "created")
 #: What another try does not mend.
 _FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError, FleetsegError)
 
