@@ -3,8 +3,8 @@
     python benchmarks/export_matrix.py --out benchmarks/results/export.json --data CamVid
 
 Formats whose packages are not installed here are left out; earlier results stay in FILE, so that environments
-that exclude each other fill one table. A network without packaged weights gets random ones, as in `fleetseg benchmark`.
-mIoU is measured where the weights are real, over the first --images of the split.
+that exclude each other fill one table. A network without packaged weights gets those of --weights, or random ones, as
+in `fleetseg benchmark`. mIoU is measured where the weights are real, over the first --images of the split.
 """
 
 from __future__ import annotations
@@ -35,43 +35,53 @@ def main() -> None:
     parser.add_argument("--size", default="480x360")
     parser.add_argument("--data", metavar="DIR", help="also mIoU, over the first --images of its val split")
     parser.add_argument("--images", type=int, default=101)
+    parser.add_argument("--weights", action="append", default=[], metavar="NETWORK=FILE", help="a checkpoint of it")
     parser.add_argument("--network", action="append", help="default: " + ", ".join(NETWORKS))
     parser.add_argument("--format", action="append", choices=sorted(FORMATS))
     arguments = parser.parse_args()
     size = tuple(int(side) for side in arguments.size.split("x"))
+    weights = dict(item.split("=", 1) for item in arguments.weights)
     results = json.loads(arguments.out.read_text()) if arguments.out.is_file() else {}
     for network in arguments.network or NETWORKS:
         with tempfile.TemporaryDirectory() as folder:
-            source = checkpoint_of(network, Path(folder))
+            source, is_random = checkpoint_of(network, weights.get(network), Path(folder))
             for item in FORMATS.values():
                 if (arguments.format and item.name not in arguments.format) or item.missing_packages():
                     continue
                 for precision in item.precisions:
                     key = f"{network} {item.name} {precision}"
-                    results[key] = measured(source, item, precision, size, Path(folder) / "out", arguments)
+                    place = Path(folder) / "out"
+                    results[key] = measured(source, is_random, item, precision, size, place, arguments)
                     write_text(arguments.out, json.dumps(results, indent=1) + "\n")
     print(table(results))
 
 
-def checkpoint_of(network: str, folder: Path) -> str:
-    """A packaged name as it is; of another network a checkpoint with random weights."""
-    module, metadata, is_random = read_subject(network, 11)
+def checkpoint_of(network: str, weights: str | None, folder: Path) -> tuple[str, bool]:
+    """A packaged name or `weights` as they are, else a checkpoint with random ones; and whether those are random."""
+    module, metadata, is_random = read_subject(weights or network, 11)
     if not is_random:
-        return network
+        return weights or network, False
     path = folder / f"{network}.safetensors"
     save_checkpoint(path, module, metadata)
-    return str(path)
+    return str(path), True
 
 
 def measured(
-    source: str, item: Format, precision: str, size: tuple[int, ...], folder: Path, arguments: argparse.Namespace
+    source: str,
+    is_random: bool,
+    item: Format,
+    precision: str,
+    size: tuple[int, ...],
+    folder: Path,
+    arguments: argparse.Namespace,
 ) -> dict[str, Any]:
     """The report of one export, or the sentence with which it failed."""
     folder.mkdir(exist_ok=True)
     out = folder / f"{item.name}-{precision}{item.suffix}"
     try:
         report = export(source, out, ExportRequest(item.name, (size[0], size[1]), precision, force=True))
-        found = report.as_json() | {"miou_drop": miou_drop(source, report, out, arguments)}
+        drop = None if is_random else miou_drop(source, report, out, arguments)
+        found = report.as_json() | {"random_weights": is_random, "images": arguments.images, "miou_drop": drop}
     except FleetsegError as error:
         found = {"error": str(error)}
     print(source, item.name, precision, found.get("error", found.get("agreement")), flush=True)
@@ -80,7 +90,7 @@ def measured(
 
 def miou_drop(source: str, report: ExportReport, out: Path, arguments: argparse.Namespace) -> float | None:
     """Points of mIoU that the file loses against the network at the same size."""
-    if arguments.data is None or report.agreement is None or Path(source).is_file():
+    if arguments.data is None or report.agreement is None:
         return None
     return 100 * (miou(load(source), arguments, out) - miou(load(out, threads=1), arguments, out))
 

@@ -13,6 +13,7 @@
     ├── TrainingError          a training run cannot start or go on
     ├── CompileError           a network cannot become a library
     │   └── NoCompilerError        there is no C compiler
+    ├── CompressionError       a network cannot lose channels
     ├── ExportError            a network cannot be written in a format, or its file does not agree with it
     ├── BenchmarkError         an engine that was asked for cannot be timed
     ├── DownloadError          a download failed or its content is wrong
@@ -97,6 +98,10 @@ class CompileError(FleetsegError):
 
 class NoCompilerError(CompileError):
     """No C compiler is installed."""
+
+
+class CompressionError(FleetsegError):
+    """A network's channels cannot be removed, or it answers differently without them."""
 
 
 class ExportError(FleetsegError):

@@ -90,3 +90,14 @@ def is_users(name: str) -> bool:
 def short_name(name: str) -> str:
     """FILE.py:CLASS without the file's folder: what files of weights call the network."""
     return PurePath(name).name
+
+
+#: Options of every network: layers that are narrower than they are built, and BatchNorms that leave channels aside.
+#: `models.channels` builds them, `fleetseg compress` writes them.
+CHANNELS, READS = "channels", "reads"
+
+
+def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(a network's own options, those that make its layers narrower)."""
+    narrower = {key: options[key] for key in (CHANNELS, READS) if key in options}
+    return {key: value for key, value in options.items() if key not in narrower}, narrower

@@ -13,7 +13,7 @@ from fleetseg.errors import UsageError
 from fleetseg.metadata import ModelMetadata, Normalisation
 from fleetseg.models import build_encoder, build_network
 from fleetseg.models.checkpoint import save_checkpoint
-from fleetseg.training.initial_weights import InitialWeights, class_axes
+from fleetseg.training.initial_weights import InitialWeights
 from fleetseg.training.recipe import Recipe
 from fleetseg.training.run import Run
 
@@ -26,14 +26,6 @@ def four_classes(tmp_path: Path, random_network: Callable[..., Any], metadata_of
     network = random_network("enet", 4)
     save_checkpoint(tmp_path / "four.safetensors", network, metadata_of(network))
     return tmp_path / "four.safetensors"
-
-
-def test_class_axes() -> None:
-    assert class_axes(build_network("enet", 3)) == {"fullconv.weight": (1,), "fullconv.bias": (0,)}
-    axes = class_axes(build_network("espnet", 6, alpha2=1, alpha3=1))
-    assert axes["encoder.classifier.weight"] == (0,) and axes["up1.weight"] == (0, 1)
-    assert axes["merge2_norm.0.weight"] is None  # two entries a class
-    assert "encoder.level1.0.weight" not in axes
 
 
 def test_other_classes_get_a_new_head(four_classes: Path) -> None:

@@ -43,6 +43,10 @@ Write it for another runtime, checked against the network:
   fleetseg export enet-camvid --format openvino --size 480x360 --out enet.xml
 
 \b
+Take from it the channels that it can do without:
+  fleetseg compress enet-camvid --prune 0.3 --out pruned.safetensors
+
+\b
 Serve it over HTTP, with a page to try it on:
   fleetseg serve enet-camvid
 
@@ -100,6 +104,7 @@ def build_app() -> typer.Typer:
     from fleetseg.cli import (
         benchmark,
         compile,
+        compress,
         data,
         evaluate,
         export,
@@ -123,6 +128,7 @@ def build_app() -> typer.Typer:
         compile,
         export,
         verify,
+        compress,
         benchmark,
         serve,
         train,

@@ -23,6 +23,7 @@ def write(source: Source, path: Path) -> None:
         graph.touch()
         onnx.write(plain, graph)
         model = openvino.Core().read_model(graph)
+        _fold_constants(model)
         for key, value in source.carried.items():
             model.set_rt_info(value, [key])
         if source.form.precision == "fp16":
@@ -31,6 +32,15 @@ def write(source: Source, path: Path) -> None:
         openvino.save_model(model, path, compress_to_fp16=source.form.precision == "fp16")
     # A third of the description is indentation.
     path.write_text(re.sub(r">\s+<", "><", path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _fold_constants(model: Any) -> None:
+    """Compute what depends on shapes alone: for every PReLU the reader leaves a dozen operations of that kind."""
+    from openvino.passes import ConstantFolding, Manager
+
+    manager = Manager()
+    manager.register_pass(ConstantFolding())
+    manager.run_passes(model)
 
 
 def _shorten_names(model: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +60,16 @@ def write(source: Source, path: Path) -> None:
             node.meta.pop(key, None)
     program._example_inputs = None
     torch.export.save(program, path, extra_files=dict(source.carried))
+    _deflate(path)
+
+
+def _deflate(path: Path) -> None:
+    """Pack the archive's records, which PyTorch stores as they are: its graph is text, each weight a padded file."""
+    packed = io.BytesIO()
+    with (
+        zipfile.ZipFile(path) as stored,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
+    ):
+        for name in stored.namelist():
+            archive.writestr(name, stored.read(name))
+    path.write_bytes(packed.getvalue())

@@ -14,6 +14,7 @@ from fleetseg.models.base import SegmentationNetwork
 from fleetseg.models.biopsy_espnet import BiopsyESPNet
 from fleetseg.models.biopsy_mehta import BiopsyMehta
 from fleetseg.models.biopsy_resnet18 import BiopsyResNet18
+from fleetseg.models.channels import narrow
 from fleetseg.models.deeplab import DeepLabV2
 from fleetseg.models.dilation import Dilation
 from fleetseg.models.enet import Choices, ENet, ENetEncoder
@@ -28,7 +29,7 @@ from fleetseg.models.segnet import SegNet
 from fleetseg.models.segnet_basic import SegNetBasic
 from fleetseg.models.sqnet import SQNet
 from fleetseg.models.users import build_user_network, user_options
-from fleetseg.variants import VARIANTS, is_users, resolved, short_name
+from fleetseg.variants import CHANNELS, VARIANTS, is_users, resolved, short_name, split_options
 
 ENET_PAPER = "ENet, arXiv 1606.02147"
 ESPNET_PAPER = "ESPNet, arXiv 1803.06815"
@@ -112,20 +113,23 @@ def network_entry(name: str) -> NetworkEntry:
 def build_network(name: str, num_classes: int, in_channels: int = 3, **options: Any) -> SegmentationNetwork:
     """Build a registered network, a named variant of one, or a user's (`register_network`), with fresh weights.
 
+    The options ``channels`` and ``reads`` make layers of any of them narrower (`channels.narrow`).
     Raises `UsageError` for a class count outside 2–255, no input channel, an unknown option or an illegal
     value, `UnknownNameError` for an unknown name.
     """
     entry = network_entry(name)
     _, options = resolved(name, options)
+    own, narrower = split_options(options)
     if not 2 <= num_classes <= 255:
         raise UsageError(f"num_classes is {num_classes}; a network of 2 to 255 classes can be built")
     if in_channels < 1:
         raise UsageError(f"in_channels is {in_channels}; at least 1 is needed")
-    _check_options(entry, options)
+    _check_options(entry, own)
     try:
-        network = entry.build(num_classes=num_classes, in_channels=in_channels, **options)
+        network = entry.build(num_classes=num_classes, in_channels=in_channels, **own)
     except ValueError as error:
         raise UsageError(f"network '{entry.name}': {error}") from error
+    narrow(network, narrower)
     network.registered_name, network.options = entry.name, dict(options)
     return network
 
@@ -149,6 +153,8 @@ def build_encoder(network: SegmentationNetwork) -> SegmentationNetwork:
     entry = network_entry(network.registered_name)
     if entry.encoder is None:
         raise UsageError(f"network '{entry.name}' has no separate encoder to train first")
+    if CHANNELS in network.options:
+        raise UsageError(f"a compressed '{entry.name}' has no separate encoder to train first; train all of it")
     everything = {**entry.default_options(), **network.options}
     legal = network_entry(entry.encoder).option_names()
     options = {key: value for key, value in everything.items() if key in legal}

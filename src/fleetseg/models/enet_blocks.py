@@ -135,7 +135,6 @@ class DownBottleneck(nn.Module):
     ) -> None:
         super().__init__()
         inner = out_channels // 4
-        self.new_channels = out_channels - in_channels
         self.extension = style.branch(
             nn.Conv2d(in_channels, inner, kernel_size, stride=2, bias=False),
             nn.Conv2d(inner, inner, 3, padding=1, bias=style.bias),
@@ -148,8 +147,9 @@ class DownBottleneck(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, in, H, W) → (N, out, H/2, W/2) and the pool's places for the decoder."""
         pooled, place = self.pool(x)
-        skip = F.pad(pooled, (0, 0, 0, 0, 0, self.new_channels))
-        return self.act(skip + self.extension(x)), place
+        extended: Tensor = self.extension(x)
+        skip = F.pad(pooled, (0, 0, 0, 0, 0, extended.shape[1] - pooled.shape[1]))
+        return self.act(skip + extended), place
 
 
 class UpBottleneck(nn.Module):

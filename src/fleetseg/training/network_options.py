@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fleetseg.errors import UnknownNameError
-from fleetseg.variants import VARIANTS, is_users, resolved
+from fleetseg.variants import VARIANTS, is_users, resolved, split_options
 
 
 class _Options(BaseModel):
@@ -215,7 +215,7 @@ def check_network_options(name: str, options: dict[str, Any]) -> None:
     """`ValueError` naming the option that network `name` does not have, or whose value is not legal."""
     if is_users(name):
         return  # only its own file knows them
-    network, every = resolved(name, options)
+    network, every = resolved(name, split_options(options)[0])
     model = NETWORK_OPTIONS[network]
     try:
         model.model_validate(every)

@@ -33,6 +33,7 @@ from fleetseg.training.fixed_images import FixedImages
 from fleetseg.training.folder_lock import FolderLock
 from fleetseg.training.freezing import freeze
 from fleetseg.training.history import History
+from fleetseg.training.initial_channels import with_initial_channels
 from fleetseg.training.loader import EpochSampler, Item, TrainingSamples, training_loader, validation_loader
 from fleetseg.training.memory_fit import fitting_batch_size
 from fleetseg.training.module import TrainingModule
@@ -68,7 +69,8 @@ class Run:
         Of several processes, which must have `joined`, the first alone writes.
         Raises the errors of `open_dataset`, `check_data` and `RunFolder.open`, which alone writes.
         """
-        self.recipe = recipe
+        self.folder = RunFolder(out)
+        self.recipe = recipe = with_initial_channels(recipe, self.folder)
         self.processes = processes
         if is_users(recipe.network.name):
             register_network(recipe.network.name)
@@ -85,7 +87,6 @@ class Run:
                 build_network(recipe.network.name, self.train_set.labels.num_classes, **recipe.network.options)
         if not resume:
             self._check_backbone_weights()
-        self.folder = RunFolder(out)
         unfinished = [stage for stage in recipe.stages if not self.folder.finished(stage).exists()]
         self.teachers = open_teachers(unfinished, self.train_set.labels)
         # A run that was begun has its weights from its own files.

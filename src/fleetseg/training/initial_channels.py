@@ -1,0 +1,61 @@
+"""Training on what `fleetseg compress` wrote: the network gets the channels of the file that it starts from."""
+
+from __future__ import annotations
+
+from fleetseg.compilation import read_network
+from fleetseg.errors import FleetsegError, RecipeError
+from fleetseg.metadata import NetworkSpec
+from fleetseg.training.recipe import Recipe
+from fleetseg.training.recipe_file import load_recipe
+from fleetseg.training.run_folder import RunFolder
+from fleetseg.variants import resolved, split_options
+
+
+def with_initial_channels(recipe: Recipe, folder: RunFolder) -> Recipe:
+    """`recipe`, its network as narrow as that of its `init`, or of the run that was begun in `folder`.
+
+    `RecipeError` if the recipe's network is another one, or if a stage trains the encoder alone.
+    """
+    narrower = _begun(folder)
+    if narrower is None:
+        narrower = _initial(recipe)
+    if narrower is None or split_options(recipe.network.options)[1]:
+        return recipe
+    network = resolved(recipe.network.name, {})[0]
+    if network != narrower.name:
+        raise RecipeError(
+            f"init {recipe.init}: is a compressed {narrower.name}, the recipe's network is {recipe.network.name}; "
+            f"add --network {narrower.name}"
+        )
+    alone = next((stage.name for stage in recipe.stages if stage.part == "encoder"), None)
+    if alone is not None:
+        raise RecipeError(
+            f"init {recipe.init}: is a compressed {narrower.name}, whose encoder cannot be trained alone as stage "
+            f"{alone} would; use a recipe that trains the whole network, such as pruned"
+        )
+    section = recipe.network.model_copy(update={"name": narrower.name, "options": dict(narrower.options)})
+    return recipe.model_copy(update={"network": section})
+
+
+def _begun(folder: RunFolder) -> NetworkSpec | None:
+    """The network of a run's own recipe, if it is narrower: the file that it started from may be gone."""
+    if not folder.recipe.exists():
+        return None
+    try:
+        section = load_recipe(str(folder.recipe)).network
+    except FleetsegError:
+        return None  # opening the folder says what is wrong with it
+    return _narrower(NetworkSpec(name=section.name, num_classes=2, options=section.options))
+
+
+def _initial(recipe: Recipe) -> NetworkSpec | None:
+    if recipe.init is None:
+        return None
+    try:
+        return _narrower(read_network(recipe.init)[1].network)
+    except FleetsegError:
+        return None  # reading the weights says what is wrong with them
+
+
+def _narrower(spec: NetworkSpec) -> NetworkSpec | None:
+    return spec if split_options(spec.options)[1] else None
