@@ -104,6 +104,8 @@ class ExportReport:
 def export(model: str, out: str | Path, request: ExportRequest) -> ExportReport:
     """Write `model` (a packaged name, checkpoint or run's folder) as `out` and compare it with the network.
 
+    int8 needs images, so it has a function of its own: `fleetseg.quantise.export_int8`.
+
     The file is written to a folder beside `out`, run in its own runtime and moved only if it agrees. `UsageError` for
     what the format cannot have or an `out` that exists (kept without `force`), `MissingExtraError` if the format's
     packages are not installed, `ExportError` for an operation that the format lacks and for a file that does not agree
@@ -112,25 +114,27 @@ def export(model: str, out: str | Path, request: ExportRequest) -> ExportReport:
     chosen = format_named(request.format)
     out = Path(out)
     chosen.check(request.size, request.precision)
-    _check_out(chosen, out, request.force)
-    _check_ends(request)
+    if request.precision == "int8":
+        raise UsageError("--precision int8: --data DIR is needed, a data set whose images calibrate and judge the file")
+    check_out(chosen, out, request.force)
+    check_ends(request)
     chosen.require()
     network, metadata = read_network(model)
-    form = _form(request)
-    with _workplace(out) as folder:
+    form = form_of(request)
+    with workplace(out) as folder:
         place = folder / out.name
         if chosen.name == "c":
             assert request.size is not None
             write_library(network, request.size, place, precision=request.precision, metadata=metadata)
             form = form.model_copy(update={"preprocessing": True})
         else:
-            _write(network, metadata, form, place)
+            write_format(network, metadata, form, place)
         agreement = None
         if chosen.name not in _RUNS_ELSEWHERE:
             agreement = compared(network, metadata, form, place)
             _check_agreement(chosen, agreement, request.precision)
-        files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(_files(folder))}
-        _move(folder, out.parent)
+        files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(files_in(folder))}
+        move_into(folder, out.parent)
     return ExportReport(model, form, files, agreement, _RUNS_ELSEWHERE.get(chosen.name, ""))
 
 
@@ -174,7 +178,8 @@ def scene(size: tuple[int, int], channels: int = 3) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(image[..., [index % 3 for index in range(channels)]])
 
 
-def _check_ends(request: ExportRequest) -> None:
+def check_ends(request: ExportRequest) -> None:
+    """`UsageError` for sizes and ends that do not go together."""
     if request.size is not None:
         check_size(request.size)
     if request.image_size is not None:
@@ -188,7 +193,8 @@ def _check_ends(request: ExportRequest) -> None:
         )
 
 
-def _form(request: ExportRequest) -> ExportedForm:
+def form_of(request: ExportRequest) -> ExportedForm:
+    """What the file will say that it takes and gives."""
     from fleetseg import __version__
 
     return ExportedForm.model_validate(
@@ -204,7 +210,8 @@ def _form(request: ExportRequest) -> ExportedForm:
     )
 
 
-def _write(network: nn.Module, metadata: ModelMetadata, form: ExportedForm, path: Path) -> None:
+def write_format(network: nn.Module, metadata: ModelMetadata, form: ExportedForm, path: Path) -> None:
+    """Write `path` in the form's format; `ExportError` for what its converter cannot do."""
     from fleetseg.exporters.source import source_of
     from fleetseg.exporters.writing import write
 
@@ -220,7 +227,8 @@ def _write(network: nn.Module, metadata: ModelMetadata, form: ExportedForm, path
         ) from error
 
 
-def _check_out(chosen: Format, out: Path, force: bool) -> None:
+def check_out(chosen: Format, out: Path, force: bool) -> None:
+    """`UsageError` for a name of another format and for what exists, `OutputError` where files cannot be written."""
     if chosen.suffix and out.suffix.lower() != chosen.suffix:
         raise UsageError(f"--out {out}: a file of {chosen.title} ends in {chosen.suffix}")
     for path in (out, *(out.with_suffix(suffix) for suffix in chosen.beside)):
@@ -243,7 +251,7 @@ def _check_agreement(chosen: Format, found: Agreement, precision: str) -> None:
 
 
 @contextmanager
-def _workplace(out: Path) -> Iterator[Path]:
+def workplace(out: Path) -> Iterator[Path]:
     """A folder beside `out`, on the same disk, gone afterwards whatever happens."""
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{out.stem[:60]}.", suffix=".tmp", dir=out.parent))
@@ -255,7 +263,7 @@ def _workplace(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _move(folder: Path, parent: Path) -> None:
+def move_into(folder: Path, parent: Path) -> None:
     """Everything in `folder` to `parent`; what stands there under the same name is replaced."""
     for path in folder.iterdir():
         target = parent / path.name
@@ -267,5 +275,6 @@ def _move(folder: Path, parent: Path) -> None:
             raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def files_in(folder: Path) -> Iterator[Path]:
+    """All files below a folder."""
     return (path for path in folder.rglob("*") if path.is_file())

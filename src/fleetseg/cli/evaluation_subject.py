@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fleetseg.cli.evaluation_views import SizeRule, size_rule
+from fleetseg.cli.options import parse_size
 from fleetseg.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ class Subject:
         from fleetseg.runtime import load
         from fleetseg.runtime.test_time import ViewedModel
 
-        network = load(name, engine, threads, device)
+        # A compiled network sees one size: neither scales nor windows.
+        only = parse_size(how.size) if how.size is not None and how.views.plain else None
+        network = load(name, engine, threads, device, only)
         rule = size_rule(network, how.size, how.resize)
         if how.score_at == "network":
             return cls(name, network, ViewedModel(network, None, how.views), rule)

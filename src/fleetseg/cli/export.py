@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleetseg.cli.options import parse_size, print_json
+from fleetseg.atomic import check_writable
+from fleetseg.cli.options import ThreadsOption, parse_size, print_json, write_json
 
 if TYPE_CHECKING:
-    from fleetseg.exporting import ExportReport
+    from fleetseg.exporting import ExportReport, ExportRequest
+    from fleetseg.quantise import Int8Request
 
 _HELP = """Write a network for another runtime, run the file there and compare it with the network.
 
@@ -25,6 +27,11 @@ Examples:
   fleetseg export enet-camvid --format openvino --size 480x360 --precision fp16 --out enet.xml
   fleetseg export runs/enet --format ncnn --size 480x360 --out enet.param
   fleetseg export enet-camvid --format onnx --size 480x360 --preprocess --head classes --out camera.onnx
+  fleetseg export enet-camvid --format openvino --size 480x360 --precision int8 --data CamVid --out enet.xml
+
+With --precision int8 the images of --data's split train give the ranges of the integers, and those of its split val say
+what int8 costs. Layers that cost most stay float until at most --max-drop points of mIoU are lost; if that cannot be,
+there is no file and a sentence says why. docs/quantisation.md has more.
 """
 
 
@@ -46,7 +53,11 @@ def export_command(
     ] = "dynamic",
     precision: Annotated[
         str,
-        typer.Option("--precision", metavar="NAME", help="fp32, fp16 (weights of half the size), c: fp32 or bf16."),
+        typer.Option(
+            "--precision",
+            metavar="NAME",
+            help="fp32, fp16 (weights of half the size), int8 (onnx, openvino, litert), c: fp32, bf16.",
+        ),
     ] = "fp32",
     head: Annotated[
         str, typer.Option("--head", metavar="NAME", help="What comes out: logits, or classes (arg-max inside).")
@@ -58,15 +69,39 @@ def export_command(
         str | None,
         typer.Option("--image-size", metavar="WxH", help="With --preprocess: take images of this size, resize inside."),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="DIR", help="int8: the data set that calibrates and judges it."),
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option("--max-drop", metavar="POINTS", help="int8: mIoU points that it may lose.")
+    ] = 0.5,
+    calibration: Annotated[
+        int, typer.Option("--calibration", metavar="N", help="int8: images of the split train that give the ranges.")
+    ] = 96,
+    fine_tune: Annotated[
+        int,
+        typer.Option(
+            "--fine-tune",
+            min=0,
+            metavar="EPOCHS",
+            help="int8: if the limit cannot be kept, train so long with rounded weights and maps.",
+        ),
+    ] = 0,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="int8: write the report as JSON to FILE.")
+    ] = None,
+    threads: ThreadsOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at FILE.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report for programs.")] = False,
 ) -> None:
     """Run the command."""
     from rich.console import Console
 
-    from fleetseg.errors import UnknownNameError
+    from fleetseg.errors import UnknownNameError, UsageError
     from fleetseg.exporters.formats import format_named
     from fleetseg.exporting import ExportRequest, export
+    from fleetseg.quantise import Int8Request
 
     if head not in ("logits", "classes"):
         raise UnknownNameError("head", head, ("logits", "classes"))
@@ -80,12 +115,39 @@ def export_command(
         parse_size(image_size) if image_size else None,
         force,
     )
+    if precision == "int8" and data is not None:
+        settings = Int8Request(data, calibration, max_drop, fine_tune_epochs=fine_tune, threads=threads)
+        _export_int8(model, out, request, settings, report, as_json)
+        return
+    if data is not None or report is not None or fine_tune:
+        raise UsageError("--data, --report and --fine-tune belong to --precision int8")
     with Console(stderr=True).status(f"Writing {model} as {title}, then comparing it with the network"):
-        report = export(model, out, request)
+        written = export(model, out, request)
     if as_json:
-        print_json(report.as_json())
+        print_json(written.as_json())
     else:
-        print_report(report, out)
+        print_report(written, out)
+
+
+def _export_int8(
+    model: str, out: Path, request: ExportRequest, settings: Int8Request, report: Path | None, as_json: bool
+) -> None:
+    from fleetseg.cli.console import track
+    from fleetseg.quantise import as_table, export_int8
+
+    if report is not None:
+        check_writable(report.parent)
+    written = export_int8(model, out, request, settings, track)
+    if report is not None:
+        write_json(report, written.as_json())
+    if as_json:
+        print_json(written.as_json())
+        return
+    for name, length in written.files.items():
+        print(f"{out.parent / name}: {length / 2**20:.2f} MiB")
+    images = len(written.precisions[0].evaluation.images)
+    print(f"{images} images of {written.data}, {written.calibration_images} for calibration, {written.threads} threads")
+    print(as_table(written))
 
 
 def print_report(report: ExportReport, out: Path) -> None:

@@ -23,8 +23,9 @@ EngineOption = Annotated[
     str,
     typer.Option(
         "--engine",
-        help="What runs the network: own (what the file is for), auto (the fastest here, found by a short trial and "
-        "remembered), native, onnxruntime, openvino, opencv, torch, ncnn, litert, executorch or coreml.",
+        help="What runs the network: own (what the file is for), auto (the fastest here, found by a trial and "
+        "remembered; with --size WxH compiled too), native, onnxruntime, openvino, opencv, torch, ncnn, litert, "
+        "executorch or coreml.",
         metavar="NAME",
     ),
 ]

@@ -124,7 +124,8 @@ def predict(
     def load_checked(count: int | None) -> Model:
         from fleetseg.runtime import load
 
-        network = load(model, engine, count, device)
+        only = None if size in (None, "native") else parse_size(size)
+        network = load(model, engine, count, device, only)
         check_network(asked, {model: network.metadata.network.name})
         return network
 

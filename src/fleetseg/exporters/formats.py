@@ -46,7 +46,9 @@ class Format:
         """`UsageError` for what the format cannot have."""
         if precision not in self.precisions:
             known = " and ".join(self.precisions)
-            raise UsageError(f"--precision {precision}: {self.title} is written in {known}")
+            others = [item.name for item in FORMATS.values() if precision in item.precisions]
+            hint = f"; {' and '.join(others)} can be {precision}" if others else ""
+            raise UsageError(f"--precision {precision}: {self.title} is written in {known}{hint}")
         if size is None and not self.dynamic:
             others = ", ".join(item.name for item in FORMATS.values() if item.dynamic)
             raise UsageError(
@@ -55,12 +57,19 @@ class Format:
             )
 
 
+#: With int8 after training.
+_WITH_INT8 = ("fp32", "fp16", "int8")
+
 _ALL = (
-    Format("onnx", "ONNX", ".onnx", "onnx", ("onnx",), dynamic=True),
-    Format("openvino", "OpenVINO IR", ".xml", "openvino", ("openvino", "onnx"), dynamic=True, beside=(".bin",)),
+    Format("onnx", "ONNX", ".onnx", "onnx", ("onnx",), _WITH_INT8, dynamic=True),
+    Format(
+        *("openvino", "OpenVINO IR", ".xml", "openvino", ("openvino", "onnx"), _WITH_INT8),
+        dynamic=True,
+        beside=(".bin",),
+    ),
     Format("ncnn", "ncnn", ".param", "ncnn", ("ncnn", "pnnx"), arithmetic=True, beside=(".bin",)),
     Format("torch", "torch.export", ".pt2", "train", dynamic=True),
-    Format("litert", "LiteRT", ".tflite", "litert", ("litert_torch", "ai_edge_litert"), sub_pixel=True),
+    Format("litert", "LiteRT", ".tflite", "litert", ("litert_torch", "ai_edge_litert"), _WITH_INT8, sub_pixel=True),
     Format("executorch", "ExecuTorch", ".pte", "executorch", ("executorch",), computes_half=True),
     Format("coreml", "Core ML", ".mlpackage", "coreml", ("coremltools",)),
     Format("c", "compiled C", "", "train", precisions=("fp32", "bf16")),

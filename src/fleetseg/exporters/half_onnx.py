@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,11 @@ def store_half(model: Any) -> None:
     nodes = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
-    _shorten_names(graph)
+    shorten_names(graph)
 
 
-def _shorten_names(graph: Any) -> None:
+def shorten_names(graph: Any, named: Collection[str] = ()) -> None:
+    """Tensors get numbers for names, in place; nodes lose theirs, but for the kinds of operation in `named`."""
     kept = {value.name for value in (*graph.input, *graph.output)}
     short: dict[str, str] = {"": ""}
     del graph.value_info[:]
@@ -46,7 +48,7 @@ def _shorten_names(graph: Any) -> None:
         tensor.name = renamed(tensor.name)
         tensor.doc_string = ""
     for node in graph.node:
-        node.name, node.doc_string = "", ""
+        node.name, node.doc_string = node.name if node.op_type in named else "", ""
         del node.metadata_props[:]
         node.input[:] = [renamed(name) for name in node.input]
         node.output[:] = [renamed(name) for name in node.output]

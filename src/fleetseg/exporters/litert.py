@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import tempfile
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -15,12 +16,24 @@ from fleetseg.exporters.source import Source, evaluating
 
 def write(source: Source, path: Path) -> None:
     """Write `source` to the existing `path`; fields as the model's ``fleetseg`` metadata."""
+    content = with_fields(converted(source), json.dumps(source.carried), half=source.form.precision == "fp16")
+    path.write_bytes(content)
+
+
+def converted(source: Source) -> bytes:
+    """The flat-buffer as litert-torch makes it, in float32."""
     import litert_torch
 
     told = io.StringIO()
-    with evaluating(source.module), warnings.catch_warnings(), redirect_stdout(told), redirect_stderr(told):
+    with (
+        tempfile.TemporaryDirectory(prefix="fleetseg-") as folder,
+        evaluating(source.module),
+        warnings.catch_warnings(),
+        redirect_stdout(told),
+        redirect_stderr(told),
+    ):
         warnings.simplefilter("ignore")
         logging.getLogger("absl").setLevel(logging.ERROR)
+        path = Path(folder) / "network.tflite"
         litert_torch.convert(source.module, (source.example,)).export(str(path))
-    content = with_fields(path.read_bytes(), json.dumps(source.carried), half=source.form.precision == "fp16")
-    path.write_bytes(content)
+        return path.read_bytes()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,15 @@ from fleetseg.exporters.source import Source
 
 def write(source: Source, path: Path) -> None:
     """Write `path` and its .bin: by way of ONNX, read by OpenVINO itself; fields in ``rt_info``."""
-    import dataclasses
+    model = converted(source)
+    half = source.form.precision == "fp16"
+    if half:
+        _shorten_names(model)
+    save(model, source.carried, path, half=half)
 
+
+def converted(source: Source) -> Any:
+    """The network as OpenVINO reads it, in float32 whatever the form's precision is."""
     import openvino
 
     plain = dataclasses.replace(source, form=source.form.model_copy(update={"precision": "fp32"}))
@@ -24,12 +33,17 @@ def write(source: Source, path: Path) -> None:
         onnx.write(plain, graph)
         model = openvino.Core().read_model(graph)
         _fold_constants(model)
-        for key, value in source.carried.items():
-            model.set_rt_info(value, [key])
-        if source.form.precision == "fp16":
-            _shorten_names(model)
-        # Constants in half precision are converted when the file is loaded; what is computed stays as it was.
-        openvino.save_model(model, path, compress_to_fp16=source.form.precision == "fp16")
+        return model
+
+
+def save(model: Any, fields: Mapping[str, str], path: Path, *, half: bool = False) -> None:
+    """Write `model` with our metadata; with `half` its constants are stored in half precision."""
+    import openvino
+
+    for key, value in fields.items():
+        model.set_rt_info(value, [key])
+    # Constants in half precision are converted when the file is loaded; what is computed stays as it was.
+    openvino.save_model(model, path, compress_to_fp16=half)
     # A third of the description is indentation.
     path.write_text(re.sub(r">\s+<", "><", path.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -62,7 +62,7 @@ class ExportedModel(Model):
         height, width = image.shape[:2]
         batch = image[None] if self.form.preprocessing else self.metadata.normalisation.apply(image)
         # Of one image: engines differ in whether they keep axes of length one.
-        found = np.squeeze(self._file.run(np.ascontiguousarray(batch)))
+        found = np.squeeze(self.run(np.ascontiguousarray(batch)))
         stride = self.metadata.network.output_stride
         seen = (self.form.size or (width, height)) if self.form.image_size else (width, height)
         expected: tuple[int, ...] = (-(-seen[1] // stride), -(-seen[0] // stride))
@@ -72,6 +72,10 @@ class ExportedModel(Model):
             raise CheckpointError(f"{self.source}: gives {found.shape} where its metadata promises {expected}")
         kind = np.float32 if self.form.head == "logits" else np.uint8
         return np.asarray(found.reshape(expected), kind)
+
+    def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The runtime alone, from what the file takes to what it gives, as `form` says; see `FileEngine.run`."""
+        return self._file.run(batch)
 
     def _planes(self, image: Image, size: Size | None) -> Iterator[Plane]:
         self._check_image(image)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from fleetseg.errors import UnknownNameError, UsageError
+from fleetseg.runtime.compiled_candidates import CANDIDATES, compiled_candidates, open_compiled
 from fleetseg.runtime.exported_files import ENGINES_OF_SUFFIX, onnx_model, read_exported
 from fleetseg.runtime.fastest import fastest_engine
-from fleetseg.runtime.model import Model
+from fleetseg.runtime.model import Model, Size
 from fleetseg.runtime.native_engine import is_library, read_library
 from fleetseg.runtime.onnx_engine import OnnxEngine
 from fleetseg.runtime.torch_engine import read_checkpoint, read_published
@@ -23,13 +26,22 @@ ENGINES = (
     *("openvino", "opencv", "ncnn", "litert", "executorch", "coreml"),
 )
 
-_ENGINES_OF_SUFFIX = {**ENGINES_OF_SUFFIX, ".safetensors": ("torch",), ".pth": ("torch",), ".pt": ("torch",)}
+#: Files of weights, which PyTorch runs and which can be compiled.
+_WEIGHTS = (".safetensors", ".pth", ".pt")
+
+_ENGINES_OF_SUFFIX = {**ENGINES_OF_SUFFIX, **dict.fromkeys(_WEIGHTS, ("torch",))}
 
 #: Engines that run a packaged network, which is there as ONNX and as a checkpoint.
 _PACKAGED_ENGINES = (*ENGINES_OF_SUFFIX[".onnx"], "torch")
 
 
-def load(name_or_path: str | Path, engine: str = "own", threads: int | None = None, device: str = "cpu") -> Model:
+def load(
+    name_or_path: str | Path,
+    engine: str = "own",
+    threads: int | None = None,
+    device: str = "cpu",
+    size: Size | None = None,
+) -> Model:
     """Load a network, ready to be called with images.
 
     `name_or_path` is a packaged name (``enet-camvid``), a checkpoint (``.safetensors``) that fleetseg wrote, a
@@ -39,9 +51,11 @@ def load(name_or_path: str | Path, engine: str = "own", threads: int | None = No
     network. A packaged name wins over a file of that name; write ``./name`` for the file.
 
     `engine` "own" runs a file on the engine that it is for. "auto" times every installed engine that reads the file
-    (ONNX: ONNX Runtime, OpenVINO, OpenCV) on a few images, takes the fastest and remembers it. `threads` None leaves
-    the number to the engine. `device` is "cpu", or where the engine has it: "cuda" (ONNX Runtime, torch), "tensorrt"
-    (ONNX Runtime), "gpu", "npu" (OpenVINO).
+    (ONNX: ONNX Runtime, OpenVINO, OpenCV) on a few images, takes the fastest and remembers it. With `size` = (width,
+    height), the only one that the network will see, "auto" also compiles a packaged name or a checkpoint for it, in
+    float32 and where the processor has it in bf16, and tries the library; that takes a minute, once. `threads` None
+    leaves the number to the engine. `device` is "cpu", or where the engine has it: "cuda" (ONNX Runtime, torch),
+    "tensorrt" (ONNX Runtime), "gpu", "npu" (OpenVINO).
 
     Raises `UsageError` for a path that does not exist, an engine that cannot run the file or a device that is not
     here, `UnknownNameError` (with the nearest names) for a name that is not packaged, `MissingExtraError` if the
@@ -51,14 +65,14 @@ def load(name_or_path: str | Path, engine: str = "own", threads: int | None = No
         raise UnknownNameError("engine", engine, ENGINES)
     name = os.fspath(name_or_path)
     if name in packaged_models():
-        return _load_packaged(name, engine, threads, device)
+        return _load_packaged(name, engine, threads, device, size)
     if is_library(Path(name)):
         if engine not in ("own", "auto", "native"):
             raise UsageError(f"{name}: runs on engine 'native', not on '{engine}'")
         if device != "cpu":
             raise UsageError(f"{name}: a compiled network runs on device 'cpu', not on '{device}'")
         return read_library(Path(name), threads)
-    return _load_file(checkpoint_path(name), engine, threads, device)
+    return _load_file(checkpoint_path(name), engine, threads, device, size)
 
 
 def packaged_models() -> tuple[str, ...]:
@@ -78,15 +92,33 @@ def packaged_checkpoint(name: str) -> Traversable:
     return _weights() / f"{name}.safetensors"
 
 
-def _load_packaged(name: str, engine: str, threads: int | None, device: str) -> Model:
+def _fastest(
+    name: str,
+    content: bytes,
+    able: tuple[str, ...],
+    opened: Callable[..., Model],
+    threads: int | None,
+    compiled_for: Size | None,
+) -> Model:
+    """The model on its fastest engine; with `compiled_for` the compiled library for that size is tried too."""
+
+    def open_on(engine: str) -> Model:
+        if compiled_for is not None and engine in CANDIDATES:
+            return open_compiled(name, content, engine, compiled_for, threads)
+        return opened(engine=engine)
+
+    tried = (*able, *compiled_candidates()) if compiled_for is not None else able
+    return open_on(fastest_engine(content, tried, open_on, threads, compiled_for))
+
+
+def _load_packaged(name: str, engine: str, threads: int | None, device: str, size: Size | None = None) -> Model:
     with resources.as_file(_weights() / f"{name}.onnx") as path:
         if engine == "auto":
-            engine = fastest_engine(
-                path.read_bytes(),
-                _PACKAGED_ENGINES if packaged_checkpoint(name).is_file() else ENGINES_OF_SUFFIX[".onnx"],
-                lambda engine: _load_packaged(name, engine, threads, device),
-                threads,
-            )
+            has_weights = packaged_checkpoint(name).is_file()
+            able = _PACKAGED_ENGINES if has_weights else ENGINES_OF_SUFFIX[".onnx"]
+            compiled_for = size if has_weights and device == "cpu" else None
+            opened = partial(_load_packaged, name, threads=threads, device=device)
+            return _fastest(name, path.read_bytes(), able, opened, threads, compiled_for)
         if engine in ("own", *ENGINES_OF_SUFFIX[".onnx"]):
             chosen = "onnxruntime" if engine == "own" else engine
             session = OnnxEngine(path.read_bytes(), name, threads, device if chosen == "onnxruntime" else "cpu")
@@ -132,14 +164,16 @@ def _is_network(name: str) -> bool:
     return name in (*network_names(), *VARIANTS)
 
 
-def _load_file(path: Path, engine: str, threads: int | None, device: str) -> Model:
+def _load_file(path: Path, engine: str, threads: int | None, device: str, size: Size | None = None) -> Model:
     suffix = path.suffix.lower()
     able = _ENGINES_OF_SUFFIX.get(suffix)
     if able is None:
         kinds = ", ".join(_ENGINES_OF_SUFFIX)
         raise UsageError(f"{path}: is no file of weights by its name; {kinds} or a run's folder is needed")
-    if engine == "auto" and len(able) > 1:
-        engine = fastest_engine(path.read_bytes(), able, lambda name: _load_file(path, name, threads, device), threads)
+    compiled_for = size if suffix in _WEIGHTS and device == "cpu" else None
+    if engine == "auto" and (len(able) > 1 or compiled_for is not None):
+        opened = partial(_load_file, path, threads=threads, device=device)
+        return _fastest(str(path), path.read_bytes(), able, opened, threads, compiled_for)
     if engine in ("own", "auto"):
         engine = able[0]
     if engine not in able:
