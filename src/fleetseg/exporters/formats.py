@@ -46,8 +46,8 @@ class Format:
         """`UsageError` for what the format cannot have."""
         if precision not in self.precisions:
             known = " and ".join(self.precisions)
-            others = [item.name for item in FORMATS.values() if precision in item.precisions]
-            hint = f"; {' and '.join(others)} can be {precision}" if others else ""
+            able = [item.name for item in FORMATS.values() if precision in item.precisions]
+            hint = f"; {' and '.join(able)} can be {precision}" if able else ""
             raise UsageError(f"--precision {precision}: {self.title} is written in {known}{hint}")
         if size is None and not self.dynamic:
             others = ", ".join(item.name for item in FORMATS.values() if item.dynamic)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ def write(source: Source, path: Path) -> None:
     model = converted(source)
     half = source.form.precision == "fp16"
     if half:
-        _shorten_names(model)
+        shorten_names(model)
     save(model, source.carried, path, half=half)
 
 
@@ -48,21 +48,16 @@ def save(model: Any, fields: Mapping[str, str], path: Path, *, half: bool = Fals
     path.write_text(re.sub(r">\s+<", "><", path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def _fold_constants(model: Any) -> None:
-    """Compute what depends on shapes alone: for every PReLU the reader leaves a dozen operations of that kind."""
-    from openvino.passes import ConstantFolding, Manager
+def shorten_names(model: Any, kept: Collection[str] = ()) -> None:
+    """Inner names but for `kept`, which hold paths into the network's code, become numbers, in place.
 
-    manager = Manager()
-    manager.register_pass(ConstantFolding())
-    manager.run_passes(model)
-
-
-def _shorten_names(model: Any) -> None:
-    """Inner names, which hold paths into the network's code, become numbers: in half precision size matters."""
+    In half precision and int8 size matters.
+    """
     last = {result.input_value(0).get_node().get_name() for result in model.get_results()}
     for number, operation in enumerate(model.get_ordered_ops()):
         if operation.get_type_name() in ("Parameter", "Result") or operation.get_name() in last:
             continue
-        operation.set_friendly_name(f"{number:x}")
+        if operation.get_friendly_name() not in kept:
+            operation.set_friendly_name(f"{number:x}")
         for output in operation.outputs():
             output.get_tensor().set_names(set())

@@ -131,7 +131,7 @@ def _step(student: nn.Module, teacher: nn.Module, batch: Tensor, optimiser: torc
     if not torch.isfinite(loss):
         raise TrainingError("quantisation-aware fine-tuning: the loss is no number any more; try fewer epochs")
     optimiser.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
 
 

@@ -18,8 +18,8 @@ from fleetseg.quantise.calibration import Track
 from fleetseg.runtime import load
 from fleetseg.runtime.exported_model import ExportedModel
 
-#: Runs that are timed in turns, after those that warm up.
-_TIMED_RUNS, _WARM_UP = 25, 3
+#: Rounds; in each, runs of a file that warm up and runs that are timed, after a pause in seconds.
+_ROUNDS, _WARM_UP, _TIMED_RUNS, _PAUSE = 8, 2, 4, 0.1
 
 #: Images on which a layer's sensitivity is measured.
 SENSITIVITY_IMAGES = 4
@@ -62,13 +62,19 @@ def change(found: Sequence[npt.NDArray[Any]], expected: Sequence[npt.NDArray[Any
 
 
 def latencies(paths: Mapping[str, Path], batch: npt.NDArray[Any], threads: int | None) -> dict[str, float]:
-    """Median milliseconds of one run of each file, in turns so that a slow moment hits all alike."""
+    """Median milliseconds of one run of each file, in rounds so that a slow moment hits all alike.
+
+    A runtime's threads go on waiting for work for a while, at the cost of the next one's: between two files there is a
+    pause, and the first runs after it do not count.
+    """
     models = {name: loaded(path, threads) for name, path in paths.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
-    for turn in range(_WARM_UP + _TIMED_RUNS):
+    for _ in range(_ROUNDS):
         for name, model in models.items():
-            started = time.perf_counter()
-            model.run(batch)
-            if turn >= _WARM_UP:
-                times[name].append(1e3 * (time.perf_counter() - started))
+            time.sleep(_PAUSE)
+            for run in range(_WARM_UP + _TIMED_RUNS):
+                started = time.perf_counter()
+                model.run(batch)
+                if run >= _WARM_UP:
+                    times[name].append(1e3 * (time.perf_counter() - started))
     return {name: statistics.median(found) for name, found in times.items()}

@@ -76,7 +76,7 @@ class OnnxGraph:
         return helper.make_node(operation, inputs, [output], name=f"{output}:{operation}", **attributes)
 
     def finish(self) -> Any:
-        """The model with the nodes as they are now and the constants that they read."""
+        """The model with the nodes as they are now and the constants that they read; `nodes` are new objects then."""
         from onnx import numpy_helper
 
         graph = self.model.graph
@@ -99,7 +99,7 @@ def attribute(node: Any, name: str, default: Any = None) -> Any:
 
 def is_depthwise(node: Any, weight: Array) -> bool:
     """Whether a convolution has one input channel a group."""
-    return int(attribute(node, "group", 1)) == weight.shape[0] and weight.shape[1] == 1
+    return bool(int(attribute(node, "group", 1)) == weight.shape[0] and weight.shape[1] == 1)
 
 
 def float_array(value: Array) -> npt.NDArray[np.float32]:

@@ -15,11 +15,14 @@ import numpy.typing as npt
 
 from fleetseg.quantise.onnx_graph import OnnxGraph, attribute, float_array
 
+Doubles = npt.NDArray[np.float64]
+
 
 def prepare(model: Any) -> Any:
     """Rewrite, in place, what can be rewritten; the model computes the same."""
     graph = OnnxGraph(model)
     _remove_idle(graph)
+    _fold_through_concat(graph)
     nodes, graph.nodes = graph.nodes, []
     for node in nodes:
         graph.nodes.extend(_REWRITES.get(node.op_type, _kept)(graph, node))
@@ -79,16 +82,73 @@ def _factors(graph: OnnxGraph, source: str, factors: npt.NDArray[np.float32], ou
     return graph.node("Conv", [source, weight], output, group=len(factors), kernel_shape=[1, 1])
 
 
+def _fold_through_concat(graph: OnnxGraph) -> None:
+    """BatchNorm of joined maps goes into the convolutions that make them, and becomes factors for the others.
+
+    It makes channels alike that are not; one scale for all of them before it would be too coarse for some.
+    """
+    counts = graph.channel_counts()
+    producers, consumers = graph.producers(), graph.consumers()
+    for node in [one for one in graph.nodes if one.op_type == "BatchNormalization"]:
+        concat, terms = producers.get(node.input[0]), _terms(graph, node)
+        if concat is None or terms is None or concat.op_type != "Concat" or len(consumers[node.input[0]]) > 1:
+            continue
+        others = [name for name in concat.input if not _foldable(graph, producers.get(name), consumers)]
+        if len(others) > 1 or any(name not in counts for name in concat.input):
+            continue
+        first = 0
+        for place, name in enumerate(concat.input):
+            factor, bias = (term[first : first + counts[name]] for term in terms)
+            first += counts[name]
+            if name in others:
+                scaled = _affine(graph, name, factor, bias, f"{node.output[0]}:{place}")
+                graph.nodes.insert(graph.nodes.index(concat), scaled)
+                concat.input[place] = scaled.output[0]
+            else:
+                _fold(graph, producers[name], factor, bias)
+        concat.output[0] = node.output[0]
+        graph.nodes.remove(node)
+
+
+def _foldable(graph: OnnxGraph, node: Any, consumers: dict[str, list[Any]]) -> bool:
+    return (
+        node is not None
+        and node.op_type == "Conv"
+        and all(name in graph.constants for name in node.input[1:])
+        and len(consumers[node.output[0]]) == 1
+        and node.output[0] not in graph.outputs
+    )
+
+
+def _fold(graph: OnnxGraph, conv: Any, factor: Doubles, bias: Doubles) -> None:
+    weight = graph.constants[conv.input[1]] * factor[:, None, None, None]
+    if len(conv.input) > 2:
+        bias = bias + graph.constants[conv.input[2]] * factor
+    inputs = [conv.input[0], graph.constant(float_array(weight), conv.input[1])]
+    del conv.input[:]
+    conv.input.extend([*inputs, graph.constant(float_array(bias), inputs[1])])
+
+
 def _batch_norm(graph: OnnxGraph, node: Any) -> list[Any]:
+    terms = _terms(graph, node)
+    return [node] if terms is None else [_affine(graph, node.input[0], *terms, node.output[0])]
+
+
+def _terms(graph: OnnxGraph, node: Any) -> tuple[Doubles, Doubles] | None:
+    """What BatchNorm multiplies with and adds; None if that is not constant."""
     values = [graph.constants.get(name) for name in node.input[1:]]
     if any(value is None for value in values):
-        return [node]
+        return None
     scale, shift, mean, variance = (float_array(value).astype(np.float64) for value in values if value is not None)
     factor = scale / np.sqrt(variance + attribute(node, "epsilon", 1e-5))
-    weight = factor.astype(np.float32).reshape(-1, 1, 1, 1)
-    bias = (shift - mean * factor).astype(np.float32)
-    inputs = [node.input[0], graph.constant(weight, node.input[1]), graph.constant(bias, node.input[2])]
-    return [graph.node("Conv", inputs, node.output[0], group=weight.shape[0], kernel_shape=[1, 1])]
+    return factor, shift - mean * factor
+
+
+def _affine(graph: OnnxGraph, source: str, factor: Doubles, bias: Doubles, output: str) -> Any:
+    """One factor and one summand a channel."""
+    weight = graph.constant(float_array(factor).reshape(-1, 1, 1, 1), output)
+    inputs = [source, weight, graph.constant(float_array(bias), output)]
+    return graph.node("Conv", inputs, output, group=len(factor), kernel_shape=[1, 1])
 
 
 _REWRITES = {"PRelu": _prelu, "BatchNormalization": _batch_norm}

@@ -61,6 +61,7 @@ class _Writer:
             self._quantise(name, f"{name}:dq")
         for node in graph.nodes:
             if not self._plan.integer[id(node)]:
+                self._keep_float(node)
                 self._nodes.append(node)
                 for name in node.output:
                     self._quantise(name, f"{name}:dq")
@@ -70,6 +71,21 @@ class _Writer:
                 self._compute(node)
         graph.nodes = _read_ones(self._nodes, graph.outputs)
         return graph.finish()
+
+    def _keep_float(self, node: Any) -> None:
+        """ONNX Runtime quantises a float convolution's weights itself where it stands between integer maps.
+
+        Cutting off what is outside the range of the integers, which is nothing, keeps it from that.
+        """
+        name = node.input[0]
+        if node.op_type != "Conv" or name not in self._made:
+            return
+        scale = self._scales[name]
+        ends = ((level - int(scale.zero)) * scale.step for level in (0, _LEVELS))
+        bounds = [self._graph.constant(np.asarray(end, np.float32), name) for end in ends]
+        cut = f"{node.output[0]}:source"
+        self._nodes.append(self._graph.node("Clip", [name, *bounds], cut))
+        node.input[0] = cut
 
     def _compute(self, node: Any) -> None:
         output = node.output[0]

@@ -57,7 +57,7 @@ class OpenVinoQuantiser:
         for operation in model.get_ordered_ops():
             if operation.get_friendly_name() in float_layers and operation.get_type_name() in _SUMMED:
                 _turn_back(operation, named[operation.get_friendly_name()])
-        openvino_exporter.save(model, self._fields, path)
+        self._save(model, path)
 
     def write_alone(self, path: Path, layer: str) -> None:
         """See `Quantiser.write_alone`."""
@@ -70,6 +70,10 @@ class OpenVinoQuantiser:
                 for reader in operation.output(0).get_target_inputs():
                     if reader.get_node().get_friendly_name() != layer:
                         reader.replace_source_output(operation.input_value(0))
+        self._save(model, path)
+
+    def _save(self, model: Any, path: Path) -> None:
+        openvino_exporter.shorten_names(model, {layer.name for layer in self.layers})
         openvino_exporter.save(model, self._fields, path)
 
     def integer_layers(self, path: Path) -> frozenset[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
@@ -59,9 +60,9 @@ def _compile(name: str, size: Size, folder: Path, precision: str) -> None:
 
 
 def _has_c_compiler() -> bool:
-    return any(shutil.which(name) for name in ("cc", "gcc", "clang")) or (
-        importlib.util.find_spec("ziglang") is not None
-    )
+    named = os.environ.get("CC", "").split()[:1]
+    found = any(shutil.which(name) for name in (*named, "cc", "gcc", "clang"))
+    return found or importlib.util.find_spec("ziglang") is not None
 
 
 def _has_bf16() -> bool:
