@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleetseg.cli.network_sight import size_rule
-from fleetseg.cli.options import DeviceOption, EngineOption, ModelArgument, ThreadsOption
+from fleetseg.cli.options import DeviceOption, EngineOption, ModelArgument, ThreadsOption, parse_size
 from fleetseg.cli.own_network import NetworkOption, check_network, use_network
 from fleetseg.cli.predict_batches import Batch, ClusterOption, WorkersOption, is_batch, predict_batch
 from fleetseg.cli.predict_options import refuse_others
