@@ -36,6 +36,15 @@ def converted(source: Source) -> Any:
         return model
 
 
+def _fold_constants(model: Any) -> None:
+    """Compute what depends on shapes alone: for every PReLU the reader leaves a dozen operations of that kind."""
+    from openvino.passes import ConstantFolding, Manager
+
+    manager = Manager()
+    manager.register_pass(ConstantFolding())
+    manager.run_passes(model)
+
+
 def save(model: Any, fields: Mapping[str, str], path: Path, *, half: bool = False) -> None:
     """Write `model` with our metadata; with `half` its constants are stored in half precision."""
     import openvino
