@@ -21,6 +21,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 
 #: One colour and marker a network, the same in every plot.
 _COLOURS = plt.get_cmap("tab20").colors
@@ -113,21 +114,29 @@ def draw_accuracy(
     for axes, (record, found) in zip(grid[0], panels, strict=True):
         for name, text, x, y in found:
             axes.plot([x], [y], linestyle="none", markersize=9, **look(style[name]))
-            axes.annotate(text, (x, y), textcoords="offset points", xytext=(8, 4), fontsize=9)
+            # Towards the middle, so that no label leaves the picture.
+            right = x * x > found[0][2] * found[-1][2]
+            place = {"xytext": (-8, 6), "ha": "right"} if right else {"xytext": (8, 6), "ha": "left"}
+            axes.annotate(text, (x, y), textcoords="offset points", fontsize=9, **place)
         axes.set_xscale("log")
-        axes.margins(0.25)
+        # Twice as far as the points on both sides: what hardly differs shall look so.
+        axes.set_xlim(found[0][2] / 2, found[-1][2] * 2)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+        axes.margins(y=0.25)
         finish(axes, label, f"mIoU in %, {record['data']} {record['split']}")
     save(figure, path)
 
 
 def points(record: dict[str, Any], across: dict[str, float | None]) -> list[tuple[str, str, float, float]]:
-    """Network, label, x and mIoU of what has both."""
+    """Network, label, x and mIoU of what has both; x ascends."""
     found = []
     for entry in record["networks"]:
         x = across.get(entry["network"])
         if x is not None:
             found.append((entry["network"], entry.get("label", entry["network"]), x, entry["miou"]))
-    return found
+    return sorted(found, key=lambda point: point[2])
 
 
 def finish(axes: Axes, x: str, y: str) -> None:
