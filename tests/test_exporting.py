@@ -123,7 +123,7 @@ def test_one_onnx_file_on_other_engines(checkpoints: dict[str, str], tmp_path: P
             "a.onnx",
             ExportRequest("onnx", SIZE, "int4"),
             UsageError,
-            "--precision int4: ONNX is written in fp32 and fp16",
+            "--precision int4: ONNX is written in fp32, fp16, int8",
         ),
         ("a.param", ExportRequest("ncnn", None), UsageError, "ncnn takes images of one size; give WIDTHxHEIGHT, or a"),
         ("a.onnx", ExportRequest("onnx", SIZE, image_size=(8, 8)), UsageError, "--image-size resizes inside the file"),
@@ -170,7 +170,7 @@ def test_a_lacking_package_is_its_install_line(
 def test_a_file_that_does_not_agree_is_not_kept(
     checkpoints: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = exporting._write
+    write = exporting.write_format
 
     def spoiled(network: Any, *rest: Any) -> None:
         weight = next(network.parameters()).data
@@ -178,7 +178,7 @@ def test_a_file_that_does_not_agree_is_not_kept(
         write(network, *rest)
         weight.neg_()
 
-    monkeypatch.setattr(exporting, "_write", spoiled)
+    monkeypatch.setattr(exporting, "write_format", spoiled)
     with pytest.raises(ExportError, match=r"gives .*% of the pixels the network's class on onnxruntime .* nothing was"):
         export(checkpoints["espnet-c"], tmp_path / "a.onnx", ExportRequest("onnx", SIZE))
     assert list(tmp_path.iterdir()) == []

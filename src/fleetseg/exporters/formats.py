@@ -45,9 +45,9 @@ class Format:
     def check(self, size: tuple[int, int] | None, precision: str) -> None:
         """`UsageError` for what the format cannot have."""
         if precision not in self.precisions:
-            known = " and ".join(self.precisions)
+            known = ", ".join(self.precisions)
             able = [item.name for item in FORMATS.values() if precision in item.precisions]
-            hint = f"; {' and '.join(able)} can be {precision}" if able else ""
+            hint = f"; {', '.join(able)} can be {precision}" if able else ""
             raise UsageError(f"--precision {precision}: {self.title} is written in {known}{hint}")
         if size is None and not self.dynamic:
             others = ", ".join(item.name for item in FORMATS.values() if item.dynamic)
