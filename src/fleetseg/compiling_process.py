@@ -48,10 +48,14 @@ class CompilingProcesses:
             self._folders.append(folder)
         return folder
 
-    def compile(self, model: str, size: tuple[int, int], out: Path, precision: str) -> None:
-        """What ``fleetseg compile`` does with these arguments; `CompileError` with its complaint if it fails."""
+    def compile(self, model: str, size: tuple[int, int], out: Path, precision: str, network: str | None = None) -> None:
+        """What ``fleetseg compile`` does with these arguments; `CompileError` with its complaint if it fails.
+
+        `network` is the FILE.py:CLASS of a user's own network.
+        """
         words = [sys.executable, "-m", "fleetseg", "compile", model, "--size", f"{size[0]}x{size[1]}"]
         words += ["--out", str(out), "--precision", precision, "--json"]
+        words += ["--network", network] if network else []
         # PyTorch leaves an empty folder behind wherever temporary files go.
         with tempfile.TemporaryDirectory(prefix="compiling-", dir=self.cache, ignore_cleanup_errors=True) as scratch:
             status, complaints = self._run(model, words, scratch)

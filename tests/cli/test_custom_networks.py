@@ -13,6 +13,7 @@ from PIL import Image
 
 from fleetseg.cli import main
 from fleetseg.data.scenes import render_scene
+from fleetseg.errors import UsageError
 from fleetseg.models import build_network, users
 from fleetseg.models.checkpoint import load_checkpoint, save_checkpoint
 
@@ -64,6 +65,18 @@ def trained(place: Path) -> Path:
         patch.chdir(place)
         assert main([*command("train"), *SHORT]) == 0
     return place / "runs" / "mine" / "best.safetensors"
+
+
+def test_it_is_served(trained: Path) -> None:
+    pytest.importorskip("starlette")
+    from fleetseg.cli.networks_to_serve import load_networks
+
+    words = command("serve")
+    assert words[2:] == ["--network", WORD]
+    (served,) = load_networks([words[1]], "auto", None, 1, None, "auto", WORD)
+    assert served.name == trained.parent.name
+    with pytest.raises(UsageError, match="holds weights of the network 'enet', not of --network"):
+        load_networks(["enet-camvid"], "auto", None, 1, None, "auto", WORD)
 
 
 def test_it_is_trained_evaluated_compiled_and_predicts(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

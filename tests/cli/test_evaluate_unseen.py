@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from PIL import Image
 
 from fleetseg.cli import main
 from fleetseg.data.label_tables import rows
+from fleetseg.evaluation.grouping import read_grouping
+from fleetseg.labels import CITYSCAPES_19
 
 
 @pytest.fixture
@@ -62,3 +65,13 @@ def test_a_cityscapes_network_on_camvids_classes(road_onnx: Path, capsys: pytest
     assert main(["evaluate", str(road_onnx), "--data", "scenes:1", "--map", "camvid", "--json", "-"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["class_accuracy"]["Road"] == 100 and figures["class_iou"]["Sky"] == 0
+
+
+@pytest.mark.shared
+def test_camvid_meets_cityscapes_as_the_shared_table_says(shared_folder: Path) -> None:
+    table = list(csv.DictReader((shared_folder / "label_maps" / "camvid11_to_cityscapes.csv").open()))
+    members = read_grouping("camvid").groups
+    assert set(members) == {row["class_name"] for row in table} - {"Unlabelled"}
+    for row in table[:-1]:
+        wanted = {name.strip() for name in row["cityscapes_names"].split(";") if name.strip()}
+        assert wanted == set(members[row["class_name"]]) & set(CITYSCAPES_19.names)

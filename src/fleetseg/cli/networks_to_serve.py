@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fleetseg.cli.console import complain
+from fleetseg.cli.own_network import check_network, use_network
 from fleetseg.compilation import PRECISIONS, fastest_precision, is_compilable
 from fleetseg.compiling_process import CompilingProcesses
 from fleetseg.errors import UnknownNameError, UsageError
@@ -23,25 +24,31 @@ def load_networks(
     workers: int,
     compiling: CompilingProcesses | None,
     precision: str,
+    own_network: str | None = None,
 ) -> list[ServedModel]:
     """The networks of these names (none: all that are packaged), each on its first engine.
 
-    `compiling` None: they stay there. Raises as `fleetseg.load`, and `UsageError` for networks that cannot be served
-    or told apart.
+    `own_network` is --network, the FILE.py:CLASS that some of them are weights of. `compiling` None: they stay there.
+    Raises as `fleetseg.load`, and `UsageError` for networks that cannot be served or told apart.
     """
     if precision not in ("auto", *PRECISIONS):
         raise UnknownNameError("precision", precision, ("auto", *PRECISIONS))
     networks: list[ServedModel] = []
+    asked, found = use_network(own_network), {}
     for name in names or packaged_models():
         build = None
         first = _loader(name, engine)
-        _check(first(1), name, size)
+        model = first(1)
+        _check(model, name, size)
+        found[name] = model.metadata.network.name
         if compiling is not None and is_compilable(name):
-            build = _builder(name, compiling, fastest_precision() if precision == "auto" else precision)
+            own = own_network if found[name] == asked else None
+            build = _builder(name, compiling, fastest_precision() if precision == "auto" else precision, own)
         label = name if name in packaged_models() else Path(name).resolve().name
         if any(label == network.name for network in networks):
             raise UsageError(f"two networks are called '{label}'; requests could not tell them apart")
         networks.append(ServedModel(label, first, workers, size=size, build=build, tell=complain))
+    check_network(asked, found)
     return networks
 
 
@@ -62,10 +69,10 @@ def _check(model: Model, name: str, size: Size | None) -> None:
         raise UsageError(f"--size {size[0]}x{size[1]}: {name} is compiled for {width}x{height}")
 
 
-def _builder(name: str, compiling: CompilingProcesses, precision: str) -> Builder:
+def _builder(name: str, compiling: CompilingProcesses, precision: str, own: str | None) -> Builder:
     def build(size: Size) -> Loader:
         folder = compiling.new_folder()
-        compiling.compile(name, size, folder, precision)
+        compiling.compile(name, size, folder, precision, own)
         return _loader(folder, "native")
 
     return build

@@ -14,6 +14,7 @@ import typer
 
 from fleetseg.cli.console import complain
 from fleetseg.cli.options import EngineOption, SizeOption, ThreadsOption, parse_size
+from fleetseg.cli.own_network import NetworkOption
 from fleetseg.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def serve(
         Path | None,
         typer.Option("--data-dir", metavar="DIR", help="Where compiled libraries go.  [default: the user's cache]"),
     ] = None,
+    own_network: NetworkOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line for programs once it serves.")] = False,
 ) -> None:
     """Run the command."""
@@ -118,7 +120,7 @@ def serve(
     with ExitStack() as open_things:
         listening = open_things.enter_context(listen(host, port))
         compiling = _compiling(data_dir, open_things) if compiled and engine == "auto" else None
-        networks = load_networks(models or [], engine, seen, settings.workers, compiling, precision)
+        networks = load_networks(models or [], engine, seen, settings.workers, compiling, precision, own_network)
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         run(Service(networks, settings), listening, lambda: _announce(address, networks, as_json))
 
