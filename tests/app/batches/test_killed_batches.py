@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,28 @@ from .noise_images import break_some, check_each_once, rows, write_images
 
 parquet = pytest.importorskip("pyarrow.parquet")
 
+Start = Callable[..., subprocess.Popen[str]]
 
-def start(model: Path, here: Path, *words: str) -> subprocess.Popen[str]:
+
+@pytest.fixture
+def start(colour_onnx: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Starts the command; what still runs at the end is killed."""
+    # Ray lets its workers wait for everything else on the machine.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    started = []
+
+    def begin(*words: str) -> subprocess.Popen[str]:
+        process = _start(colour_onnx, here, *words)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def _start(model: Path, here: Path, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "fleetseg", "predict", str(model), *words, "--size", "native", "--json"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=here)
 
@@ -43,7 +64,7 @@ def workers_so_far(out: Path) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("cluster", [[], ["--cluster", "ray"]])
-def test_killed_worker_killed_run_and_broken_files(colour_onnx: Path, here: Path, cluster: list[str]) -> None:
+def test_killed_worker_killed_run_and_broken_files(start: Start, here: Path, cluster: list[str]) -> None:
     if cluster:
         pytest.importorskip("ray")
     wanted = write_images(here / "in", 160, (500, 400))
@@ -53,13 +74,13 @@ def test_killed_worker_killed_run_and_broken_files(colour_onnx: Path, here: Path
     Path("list.txt").write_text("\n".join([*images, str(here / "in/gone.png")]))
     words = ["list.txt", "--out", "out", "--workers", "2", *cluster]
     # First the whole run is killed, then one worker of the second.
-    first = start(colour_onnx, here, *words)
+    first = start(*words)
     wait_for(lambda: workers_so_far(here / "out"), first)
     first.kill()
     first.communicate(timeout=60)
     before = len(list((here / "out").glob("0*.png")))
     assert 0 < before < len(wanted)
-    second = start(colour_onnx, here, *words)
+    second = start(*words)
     seen = set(workers_so_far(here / "out"))
     victim = wait_for(lambda: set(workers_so_far(here / "out")) - seen, second).pop()
     os.kill(victim, signal.SIGKILL)
@@ -70,7 +91,7 @@ def test_killed_worker_killed_run_and_broken_files(colour_onnx: Path, here: Path
     assert result["finished_before"] > 0
     assert result["failed"] == 4
     check_each_once(here / "out", wanted, broken | {"gone.png"})
-    third = start(colour_onnx, here, *words)
+    third = start(*words)
     shown, _ = third.communicate(timeout=400)
     result = json.loads(shown)
     assert (result["labelled"], result["finished_before"]) == (0, len(wanted))
@@ -78,9 +99,9 @@ def test_killed_worker_killed_run_and_broken_files(colour_onnx: Path, here: Path
 
 
 @pytest.mark.slow
-def test_sigterm_writes_the_manifest(colour_onnx: Path, here: Path) -> None:
+def test_sigterm_writes_the_manifest(start: Start, here: Path) -> None:
     write_images(here / "in", 160, (500, 400))
-    process = start(colour_onnx, here, "in", "--out", "out", "--workers", "1")
+    process = start("in", "--out", "out", "--workers", "1")
     wait_for(lambda: workers_so_far(here / "out"), process)
     process.terminate()
     _, error = process.communicate(timeout=60)
