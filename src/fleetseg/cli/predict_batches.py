@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,11 +102,13 @@ def _workers(batch: Batch, job: Any) -> Iterator[tuple[Any, int]]:
         return
     from fleetseg.app.batches.ray_workers import RayWorkers
 
-    workers = RayWorkers(job, batch.workers)
-    try:
-        yield workers, workers.count
-    finally:
-        workers.close()
+    # Ray tells of dead workers on stdout, which is for results.
+    with redirect_stdout(sys.stderr):
+        workers = RayWorkers(job, batch.workers)
+        try:
+            yield workers, workers.count
+        finally:
+            workers.close()
 
 
 @contextmanager

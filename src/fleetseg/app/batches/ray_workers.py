@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -28,6 +29,8 @@ class RayWorkers:
         """`count` None: as many engines as the cluster's processors suffice for."""
         # No reports to Ray's makers, unless they were asked for.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # What Ray's own processes note of restarts stands in its log files.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         self._ray, self._data = need("ray", "--cluster ray", EXTRA), need("ray.data", "--cluster ray", EXTRA)
         self._started = not self._ray.is_initialized()
         try:
@@ -54,13 +57,17 @@ class RayWorkers:
         if not rows:
             return
         together = 1 if alone else max(1, min(_TOGETHER, len(rows) // (4 * self.count)))
-        labelled = self._data.from_items(rows, override_num_blocks=-(-len(rows) // together)).map(
-            _RayWorker,
-            fn_constructor_args=(self._job,),
-            compute=self._data.ActorPoolStrategy(min_size=1, max_size=self.count, initial_size=self.count),
-            num_cpus=self._threads,
-            max_task_retries=_RETRIES,
-        )
+        dataset = self._data.from_items(rows, override_num_blocks=-(-len(rows) // together))
+        with warnings.catch_warnings():
+            # Of the number of retries, for which Ray has no other place yet.
+            warnings.simplefilter("ignore")
+            labelled = dataset.map(
+                _RayWorker,
+                fn_constructor_args=(self._job,),
+                compute=self._data.ActorPoolStrategy(min_size=1, max_size=self.count, initial_size=self.count),
+                num_cpus=self._threads,
+                max_task_retries=_RETRIES,
+            )
         try:
             for row in labelled.iter_rows():
                 yield pickle.loads(row["record"])
