@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -125,6 +126,15 @@ def test_a_search_prunes_and_keeps_the_best_recipe(played: type[PlayedRun], plan
     assert found == pytest.approx(figures[0]["values"][RATE], rel=1e-5)
 
 
+def test_another_network_in_all_trials(played: type[PlayedRun], plan: SearchPlan, tmp_path: Path) -> None:
+    other = replace(plan, network="enet-relu")
+    Search(other, tmp_path / "out", False, quiet).run(2)
+    best = yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())
+    assert best["network"]["name"] == "enet-relu"
+    with pytest.raises(UsageError, match="was started with another recipe, network"):
+        Search(plan, tmp_path / "out", True, quiet)
+
+
 @pytest.mark.parametrize("stop", [2, 9, 14])
 def test_an_interrupted_search_ends_as_one_that_was_not(
     played: type[PlayedRun], plan: SearchPlan, tmp_path: Path, stop: int
@@ -151,7 +161,7 @@ def test_a_folder_that_holds_a_search(played: type[PlayedRun], plan: SearchPlan,
     with pytest.raises(UsageError, match="holds a search already; add --resume"):
         Search(plan, tmp_path / "out", False, quiet)
     other = SearchPlan(plan.recipe, plan.settings, plan.data, plan.keys, seed=2)
-    with pytest.raises(UsageError, match="was started with another recipe, data, seed or keys"):
+    with pytest.raises(UsageError, match="was started with another recipe, network, data, seed or keys"):
         Search(other, tmp_path / "out", True, quiet)
 
 

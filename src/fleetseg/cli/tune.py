@@ -55,6 +55,12 @@ def tune(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe in all trials; may be repeated."),
     ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--network", metavar="NAME", help="Another network than the recipe's in all trials, as in fleetseg train."
+        ),
+    ] = None,
     trials: Annotated[int, typer.Option("--trials", min=1, metavar="N", help="Trials in all, earlier ones too.")] = 20,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the values that are proposed.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the search in OUT.")] = False,
@@ -70,8 +76,8 @@ def tune(
     from fleetseg.training.recipe_file import load_recipe
     from fleetseg.training.search_space import read_keys
 
-    loaded = load_recipe(recipe, settings or [])
-    space = read_keys(recipe, settings or [], keys or [])
+    loaded = load_recipe(recipe, settings or [], network=network)
+    space = read_keys(recipe, settings or [], keys or [], network)
     source = data or loaded.default_data
     if source is None:
         raise UsageError(f"recipe {loaded.name} names no data; give --data DIR or --data scenes")
@@ -80,7 +86,7 @@ def tune(
     _require_extras()
     with quiet_libraries():
         from fleetseg.training.search import Search, SearchPlan, trial_figures
-    plan = SearchPlan(recipe, tuple(settings or ()), source, tuple(space), seed)
+    plan = SearchPlan(recipe, tuple(settings or ()), source, tuple(space), seed, network)
     try:
         ended = Search(plan, out, resume, complain).run(trials)
     except KeyboardInterrupt:

@@ -42,6 +42,8 @@ class SearchPlan:
     data: str
     keys: tuple[SearchKey, ...]
     seed: int
+    #: Takes the place of the recipe's network, as in training.
+    network: str | None = None
 
 
 class Search:
@@ -65,13 +67,17 @@ class Search:
 
     def _open(self, resume: bool) -> None:
         path = self.out / "search.json"
-        text = json.dumps(asdict(self.plan), indent=2) + "\n"
+        # Searches from before there was a choice of networks have no such key.
+        plan = {key: value for key, value in asdict(self.plan).items() if key != "network" or value}
+        text = json.dumps(plan, indent=2) + "\n"
         if not path.exists():
             write_text(path, text)
         elif not resume:
             raise UsageError(f"{self.out}: holds a search already; add --resume or choose another --out")
         elif path.read_text(encoding="utf-8") != text:
-            raise UsageError(f"{path}: the search was started with another recipe, data, seed or keys; give the same")
+            raise UsageError(
+                f"{path}: the search was started with another recipe, network, data, seed or keys; give the same"
+            )
 
     def run(self, trials: int) -> list[FrozenTrial]:
         """Train until `trials` trials are through, those of earlier calls included; returns all of them.
@@ -99,7 +105,7 @@ class Search:
 
     def _one(self, trial: Trial) -> None:
         settings = [f"{key.key}={key.setting(suggest(trial, key))}" for key in self.plan.keys]
-        recipe = load_recipe(self.plan.recipe, [*self.plan.settings, *settings])
+        recipe = load_recipe(self.plan.recipe, [*self.plan.settings, *settings], network=self.plan.network)
         self.say(f"trial {trial.number}: {', '.join(settings)}")
         run = Run(recipe, self.plan.data, self.folder(trial.number), resume=True)
         run.watch = _Watch(trial, recipe)

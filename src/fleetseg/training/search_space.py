@@ -64,8 +64,10 @@ def parse_key(text: str) -> SearchKey:
     return SearchKey(key, (), low, high, logarithmic, whole)
 
 
-def read_keys(recipe: str, settings: Sequence[str], texts: Sequence[str]) -> list[SearchKey]:
-    """All keys, checked against the recipe; `UsageError` or `RecipeError` names the one that is wrong."""
+def read_keys(
+    recipe: str, settings: Sequence[str], texts: Sequence[str], network: str | None = None
+) -> list[SearchKey]:
+    """All keys, checked against the recipe with `network` in it; `UsageError` or `RecipeError` names a wrong one."""
     if not texts:
         raise UsageError(f"nothing to search: give at least one --key, written {_WAYS}")
     keys = [parse_key(text) for text in texts]
@@ -75,5 +77,5 @@ def read_keys(recipe: str, settings: Sequence[str], texts: Sequence[str]) -> lis
         raise UsageError(f"--key {twice} is given twice")
     for key in keys:
         for end in key.ends:
-            load_recipe(recipe, [*settings, f"{key.key}={end}"])
+            load_recipe(recipe, [*settings, f"{key.key}={end}"], network=network)
     return keys
