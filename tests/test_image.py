@@ -20,6 +20,7 @@ from fleetseg import image as module
 from fleetseg.errors import ImageError, ImageTooLargeError, OutputError, UsageError
 from fleetseg.image import (
     decode_image,
+    image_header,
     max_pixels,
     read_image,
     resize_image,
@@ -189,7 +190,7 @@ def test_flipped_bytes_in_a_header_never_escape(tmp_path: Path, position: int) -
     [
         (b"", "is empty"),
         (b"no image, but a text", "is broken or no PNG"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "no PNG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "is a document, not an image"),
     ],
 )
 def test_files_that_are_no_images(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -358,10 +359,48 @@ def test_damaged_icc_profiles_are_as_good_as_none(tmp_path: Path, profile: bytes
 
 def test_radiance_and_float_images_are_refused_in_a_sentence(tmp_path: Path) -> None:
     light = np.ones((4, 4, 3), np.float32)
-    for name in ("a.hdr", "b.tif"):
+    for name, sentence in (("a.hdr", "is a Radiance HDR image; map its tones"), ("b.tif", "a TIFF of unusual samples")):
         assert cv2.imwrite(str(tmp_path / name), light)
-        with pytest.raises(ImageError, match=rf"{name}: (is broken|has 32-bit)"):
+        with pytest.raises(ImageError, match=rf"{name}: .*{sentence}"):
             read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "what"),
+    [
+        (b"\x76\x2f\x31\x01\x02\0\0\0", "an OpenEXR image"),
+        (b"\0\0\0\x1cftypheic", "a HEIF or AVIF image"),
+        (b"\0\0\0\x20ftypavif", "a HEIF or AVIF image"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 image"),
+        (b"\xff\x0a\xfa\x7f", "a JPEG XL image"),
+        (b"%PDF-1.7", "a document"),
+        (b"<svg xmlns=", "drawn with vectors"),
+        (b"\0\0\0\x20ftypisom", "broken or no PNG"),
+    ],
+)
+def test_other_formats_are_called_by_their_names(tmp_path: Path, beginning: bytes, what: str) -> None:
+    (tmp_path / "a.png").write_bytes(beginning + bytes(50))
+    with pytest.raises(ImageError, match=rf"a\.png: is {what}"):
+        read_image(tmp_path / "a.png")
+    with pytest.raises(ImageError, match=rf"upload: is {what}"):
+        decode_image(beginning + bytes(50), "upload")
+
+
+def test_headers_tell_sizes_and_what_can_only_be_decoded_whole(tmp_path: Path) -> None:
+    file = Image.fromarray(smooth())
+    for name, options, only_whole in (
+        ("a.png", {}, False),
+        ("a.jpg", {}, False),
+        ("b.jpg", {"progressive": True}, True),
+        ("a.tif", {}, False),
+        ("a.webp", {}, True),
+    ):
+        file.save(tmp_path / name, **options)
+        assert image_header(tmp_path / name) == ((36, 24), only_whole)
+    (tmp_path / "c.png").write_bytes(png_claiming(2_000_000, 1_000_000))
+    assert image_header(tmp_path / "c.png").pixels == 2 * 10**12, "nothing is decoded"
+    with pytest.raises(ImageError, match="no such file"):
+        image_header(tmp_path / "d.png")
 
 
 def test_twenty_thousand_pixels_a_side_are_refused_or_read_by_the_memory(

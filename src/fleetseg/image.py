@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -34,10 +34,13 @@ from fleetseg.available_memory import available_memory
 from fleetseg.errors import ImageError, ImageTooLargeError, UsageError
 from fleetseg.labels import LabelSet
 from fleetseg.overlay import overlay, with_legend
+from fleetseg.refused_formats import why_unreadable
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "decode_image",
+    "foreign_profile",
+    "image_header",
     "max_pixels",
     "overlay",
     "read_image",
@@ -86,17 +89,40 @@ def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
     `ImageError` for a file that is missing, no image, broken, larger than memory allows, or of 32-bit samples, whose
     range nobody knows.
     """
-    path = Path(path)
+    with _stream(Path(path)) as stream:
+        return _decode(stream, str(path))
+
+
+class ImageHeader(NamedTuple):
+    """What an image file says about itself before its pixels."""
+
+    #: (width, height) as stored.
+    size: tuple[int, int]
+    #: Whether its last bytes may change its first line, so that it can only be decoded whole.
+    only_whole: bool
+
+    @property
+    def pixels(self) -> int:
+        """How many there are."""
+        return self.size[0] * self.size[1]
+
+
+def image_header(path: str | Path) -> ImageHeader:
+    """Read a file's header alone; errors as `read_image`, but for broken pixels."""
+    with _stream(Path(path)) as stream, _named_failures(str(path)), _open(str(path), stream) as file:
+        in_passes = bool(file.info.get("progressive") or file.info.get("interlace"))
+        return ImageHeader(file.size, in_passes or file.format in ("WEBP", "GIF"))
+
+
+def _stream(path: Path) -> BinaryIO:
     if not path.is_file():
         raise ImageError(f"{path}: {'is a folder, not an image' if path.is_dir() else 'no such file'}")
     if path.stat().st_size == 0:
         raise ImageError(f"{path}: is empty")
     try:
-        stream = path.open("rb")
+        return path.open("rb")
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
-    with stream:
-        return _decode(stream, str(path))
 
 
 def decode_image(content: bytes, name: str = "the image", most_pixels: int | None = None) -> npt.NDArray[np.uint8]:
@@ -113,25 +139,33 @@ def decode_image(content: bytes, name: str = "the image", most_pixels: int | Non
 
 
 def _decode(stream: BinaryIO, name: str, most_pixels: int | None = None) -> npt.NDArray[np.uint8]:
+    with _named_failures(name), _open(name, stream) as file:
+        _check_pixels(name, *file.size, most_pixels)
+        file.load()
+        _turn_upright(file)
+        return _to_rgb(name, _in_srgb(file))
+
+
+@contextmanager
+def _named_failures(name: str) -> Iterator[None]:
+    """Whatever a decoder raises as an `ImageError` that begins with the image's name."""
     try:
-        with _open(stream) as file:
-            _check_pixels(name, *file.size, most_pixels)
-            file.load()
-            _turn_upright(file)
-            return _to_rgb(name, _in_srgb(file))
+        yield
     except ImageError:
         raise
     except MemoryError:
         raise ImageError(f"{name}: there is not enough memory to decode it") from None
-    except UnidentifiedImageError:
-        raise ImageError(f"{name}: is broken or no PNG, JPEG, TIFF, WebP, BMP or GIF image") from None
     except Exception as error:  # a broken file makes Pillow's decoders raise nearly anything
         raise ImageError(f"{name}: is broken and cannot be decoded ({error})") from error
 
 
-def _open(stream: BinaryIO) -> Image.Image:
+def _open(name: str, stream: BinaryIO) -> Image.Image:
     with _without_pillows_limit():
-        return Image.open(stream, formats=_FORMATS)
+        try:
+            return Image.open(stream, formats=_FORMATS)
+        except UnidentifiedImageError:
+            stream.seek(0)
+            raise ImageError(f"{name}: {why_unreadable(stream.read(16))}") from None
 
 
 @contextmanager
@@ -166,18 +200,26 @@ def _turn_upright(file: Image.Image) -> None:
 
 def _in_srgb(file: Image.Image) -> Image.Image:
     """Colours as its ICC profile means them; a profile that is damaged or of another kind is as good as none."""
-    content = file.info.get("icc_profile")
-    if not content or file.mode not in ("RGB", "RGBA", "CMYK"):
+    profile = foreign_profile(file.info.get("icc_profile"))
+    if profile is None or file.mode not in ("RGB", "RGBA", "CMYK"):
         return file
     try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
-        if ImageCms.getProfileDescription(profile).startswith("sRGB"):
-            return file
         opaque = file.convert("RGB") if file.mode == "RGBA" else file
         converted = ImageCms.profileToProfile(opaque, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
         return file
     return converted or file
+
+
+def foreign_profile(content: bytes | None) -> ImageCms.ImageCmsProfile | None:
+    """An ICC profile that is sound and not sRGB's."""
+    if not content:
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
+        return None if ImageCms.getProfileDescription(profile).startswith("sRGB") else profile
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
 
 
 def _to_rgb(name: str, file: Image.Image) -> npt.NDArray[np.uint8]:

@@ -107,7 +107,7 @@ def test_inputs_are_never_replaced() -> None:
     [
         ("nowhere", "nowhere: no such file or folder"),
         ("nowhere/*.png", r"nowhere/\*\.png: no file matches this pattern"),
-        ("empty", r"empty: there are no images in this folder \(\.bmp, \.gif, "),
+        ("empty", r"empty: there are no images in this folder \(\.bif, \.bmp, \.gif, "),
         ("texts", "texts: there are no images in this folder"),
     ],
 )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -265,6 +268,39 @@ def test_output_that_cannot_be_written(colour_onnx: Path, capsys: pytest.Capture
     assert error.startswith("fleetseg: file/o")
     assert "cannot be written" in error
     assert error.count("\n") == 1
+
+
+#: The command line, under a limit for the size of files: the kernel refuses to write as it does on a full disk.
+LIMITED = """
+import resource, sys
+from fleetseg.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_a_full_disk_is_one_sentence_and_nothing_is_half_written(colour_onnx: Path) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    save("a.png", picture)
+    call = ["predict", str(colour_onnx), "a.png", "--out", "o", "--size", "native", "--overlay", "--threads", "1"]
+    for limit, left in ((10_000, []), (100_000, ["a.png"])):
+        words = [sys.executable, "-c", LIMITED, str(limit), *call]
+        failed = subprocess.run(words, capture_output=True, text=True, timeout=100)
+        assert failed.returncode == 1
+        assert re.fullmatch(r"fleetseg: o/a(_overlay)?\.png: cannot be written \(.+\)\n", failed.stderr)
+        assert [path.name for path in Path("o").iterdir()] == left, "the mask fits, its overlay does not"
+    assert (ids("o/a.png") == picture.argmax(axis=2)).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "I;16", "YCbCr"])
+def test_every_mode_of_pixels(colour_onnx: Path, mode: str) -> None:
+    """What `read_image` makes of each is tested beside it; here, that a mask comes out of it."""
+    file = Image.fromarray(thirds())
+    file = Image.fromarray(np.full((36, 48), 40_000, np.uint16)) if mode == "I;16" else file.convert(mode)
+    file.save("a.tif" if mode in ("CMYK", "YCbCr", "LA", "PA") else "a.png")
+    name = "a.tif" if Path("a.tif").exists() else "a.png"
+    assert main(["predict", str(colour_onnx), name, "--out", "o", "--size", "native"]) == 0
+    assert (ids("o/a.png") == read_image(name).argmax(axis=2)).all()
 
 
 def test_model_that_is_no_fleetseg_onnx(

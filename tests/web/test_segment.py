@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -81,6 +82,27 @@ def test_json_with_class_map_and_confidence(
     assert answer["shares"]["red"] == pytest.approx((expected == 0).mean(), abs=1e-6)
     assert sum(answer["shares"].values()) == pytest.approx(1, abs=1e-5)
     assert "mask" not in client.post("/v1/segment?format=json", content=png_of(noise)).json()
+
+
+@pytest.mark.parametrize(
+    ("mode", "format"),
+    [("1", "PNG"), ("P", "GIF"), ("LA", "PNG"), ("RGBA", "WEBP"), ("CMYK", "JPEG"), ("RGB", "TIFF"), ("I;16", "PNG")],
+)
+def test_every_kind_of_image(client: TestClient, noise: Picture, mode: str, format: str) -> None:
+    file = Image.fromarray(noise[..., 0].astype(np.uint16) * 256) if mode == "I;16" else Image.fromarray(noise)
+    stream = io.BytesIO()
+    several = {"save_all": True, "append_images": [Image.new("RGB", file.size)]} if format in ("GIF", "TIFF") else {}
+    (file if mode == "I;16" else file.convert(mode)).save(stream, format, **several)
+    response = client.post("/v1/segment", content=stream.getvalue())
+    assert (response.status_code, opened(response.content).shape) == (200, noise.shape[:2])
+
+
+def test_images_of_light_are_refused_in_a_sentence(client: TestClient) -> None:
+    for name in ("a.hdr", "a.tiff"):
+        content = cv2.imencode(Path(name).suffix, np.ones((4, 4, 3), np.float32))[1].tobytes()
+        response = client.post("/v1/segment", content=content)
+        assert response.status_code == 422
+        assert "8 or 16 bits" in response.json()["detail"]
 
 
 def png_that_claims(width: int, height: int) -> bytes:

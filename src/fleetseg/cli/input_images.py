@@ -11,7 +11,10 @@ from pathlib import Path, PurePath
 from fleetseg.errors import UsageError
 
 #: What is appended to an image's name for its results; all are reserved, asked for or not.
-RESULT_SUFFIXES = (".png", "_overlay.png", "_confidence.png")
+RESULT_SUFFIXES = (
+    *(".png", "_overlay.png", "_confidence.png"),
+    *("_labels.tif", "_areas.json", "_outlines.geojson"),
+)
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,10 @@ def _expand(argument: str, out: Path, keep_folder_name: bool) -> Iterator[tuple[
 
 
 def _in_folder(folder: Path, out: Path, prefix: PurePath) -> Iterator[tuple[Path, PurePath]]:
+    from fleetseg.data.slide_file import SCANNER_SUFFIXES
     from fleetseg.image import IMAGE_SUFFIXES
 
+    suffixes = IMAGE_SUFFIXES | SCANNER_SUFFIXES
     below_out = out.resolve() if out.resolve() != folder.resolve() else None
     empty = True
     for parent, folders, names in os.walk(folder):
@@ -74,11 +79,11 @@ def _in_folder(folder: Path, out: Path, prefix: PurePath) -> Iterator[tuple[Path
         for name in sorted(names):
             path = Path(parent, name)
             # Names with a dot in front are other programs' notes (macOS) or unfinished files.
-            if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
+            if path.suffix.lower() in suffixes and not name.startswith("."):
                 empty = False
                 yield path, prefix / path.relative_to(folder).with_suffix("")
     if empty:
-        raise UsageError(f"{folder}: there are no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise UsageError(f"{folder}: there are no images in this folder ({', '.join(sorted(suffixes))})")
 
 
 def _matching(pattern: str) -> Iterator[tuple[Path, PurePath]]:

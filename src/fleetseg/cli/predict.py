@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fleetseg.cli.evaluation_views import FlipOption, OverlapOption, ScalesOption, WindowOption
 from fleetseg.cli.network_sight import size_rule
 from fleetseg.cli.options import DeviceOption, EngineOption, ModelArgument, ThreadsOption, parse_size
 from fleetseg.cli.own_network import NetworkOption, check_network, use_network
 from fleetseg.cli.predict_batches import Batch, ClusterOption, WorkersOption, is_batch, predict_batch
 from fleetseg.cli.predict_options import refuse_others
+from fleetseg.cli.predict_windows import (
+    OVERLAP,
+    BackgroundOption,
+    BatchOption,
+    DownsampleOption,
+    WindowsOption,
+    sliding,
+)
 from fleetseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +31,9 @@ _HELP = """Label every pixel of images (files, folders with their sub-folders, q
 For photo.jpg, DIR gets photo.png, a mask of the image's own size whose values are class ids and whose palette
 shows them, and on demand photo_overlay.png and photo_confidence.png. Earlier results are replaced. An image
 that cannot be read is named, the others are finished, and the exit status is 1.
+
+A slide or an image of more than 150 million pixels is seen in windows that slide over it: DIR gets its labels as
+a tiled TIFF, photo_labels.tif, areas of the classes and outlines for QuPath. A run that was stopped goes on.
 
 A video file, a stream (rtsp://…) or a camera (webcam:0) becomes a video with the classes over it; --out is then
 its name (.mp4, .mov, .mkv, .webm). Sound and time stamps are kept. Ctrl-C ends it with a whole file.
@@ -35,6 +47,7 @@ Examples:
   fleetseg predict enet-camvid drive/ "more/*.png" --out results --json
   fleetseg predict runs/enet 4k.jpg --out results --size 960x544
   fleetseg predict enet-camvid s3://bucket/drives --out s3://bucket/masks --cluster ray
+  fleetseg predict runs/biopsy slides/slide.svs --out results --downsample 4 --skip-background
   fleetseg predict enet-camvid drive.mp4 --out labelled.mp4 --shares shares.csv
   fleetseg predict enet-camvid webcam:0 --out seen.mp4 --show
 """
@@ -91,6 +104,14 @@ def predict(
     show: Annotated[bool, typer.Option("--show", help="Video: show the frames in a window.")] = False,
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
+    windows: WindowsOption = False,
+    window: WindowOption = None,
+    overlap: OverlapOption = OVERLAP,
+    scales: ScalesOption = None,
+    flip: FlipOption = False,
+    downsample: DownsampleOption = 1.0,
+    skip_background: BackgroundOption = False,
+    batch: BatchOption = 1,
     engine: EngineOption = "own",
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
@@ -118,6 +139,9 @@ def predict(
             "--workers": workers is not None,
         },
     }
+    whole = "--size" if size is not None else "--confidence" if confidence else None
+    sight = sliding(windows, window, overlap, scales, flip, downsample, skip_background, batch, whole)
+    given["images"]["--windows"] = sight.forced is True
     choose_size = size_rule(size)
     asked = use_network(own_network)
 
@@ -149,4 +173,6 @@ def predict(
         )
         return
     refuse_others(given, "images")
-    predict_images(inputs, Path(out), lambda: load_checked(threads), choose_size, overlay, confidence, threads, as_json)
+    predict_images(
+        inputs, Path(out), lambda: load_checked(threads), choose_size, overlay, confidence, sight, threads, as_json
+    )

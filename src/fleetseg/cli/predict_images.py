@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,10 @@ from fleetseg.cli.console import complain, track
 from fleetseg.cli.input_images import InputImage, find_images
 from fleetseg.cli.network_sight import Size, SizeRule, training_like
 from fleetseg.cli.options import print_json
-from fleetseg.errors import ImageError
+from fleetseg.errors import ImageError, ImageTooLargeError
 
 if TYPE_CHECKING:
+    from fleetseg.cli.predict_windows import Sliding
     from fleetseg.runtime import Model
 
 
@@ -29,6 +30,7 @@ def predict_images(
     choose_size: SizeRule,
     overlay: bool,
     confidence: bool,
+    sliding: Sliding,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -37,7 +39,7 @@ def predict_images(
     network = load()
     _limit_opencv(threads)
     check_writable(out)
-    results, failed = _segment_all(network, images, choose_size, overlay, confidence)
+    results, failed = _segment_all(network, images, choose_size, overlay, confidence, sliding)
     if as_json:
         print_json([result.as_json(network.classes) for result in results])
     elif results:
@@ -74,24 +76,40 @@ class Result:
 
 
 def _segment_all(
-    model: Model, images: list[InputImage], choose_size: SizeRule, overlay: bool, confidence: bool
+    model: Model, images: list[InputImage], choose_size: SizeRule, overlay: bool, confidence: bool, sliding: Sliding
 ) -> tuple[list[Result], int]:
-    """Results and the number of images that failed, each of which is named on stderr."""
-    results: list[Result] = []
-    failed = 0
-    told = choose_size is not training_like
-    for image in track(images, "Segmenting"):
+    """Results in the images' order and the number of those that failed, each of which is named on stderr."""
+    huge = [image for image in images if sliding.takes(image.path)]
+    whole = [image for image in images if image not in huge] if huge else images
+    results = _each(track(whole, "Segmenting"), lambda image: _segment(model, image, choose_size, overlay, confidence))
+    if choose_size is training_like:
+        scaled = next((result for result in results if result.network_size != result.size), None)
+        if scaled is not None:
+            complain(_size_note(model, scaled))
+    # One after another, each with a progress bar of its own.
+    results += _each(huge, lambda image: _slide(model, image, overlay, sliding))
+    order = {image: place for place, image in enumerate(images)}
+    return sorted(results, key=lambda result: order[result.image]), len(images) - len(results)
+
+
+def _each(images: Iterable[InputImage], segment: Callable[[InputImage], Result]) -> list[Result]:
+    """The results of those images that could be segmented; the others are named."""
+    results = []
+    for image in images:
         try:
-            result = _segment(model, image, choose_size, overlay, confidence)
+            results.append(segment(image))
+        except ImageTooLargeError as error:
+            complain(f"{error}, or let windows slide over it: --windows")
         except (ImageError, MemoryError) as error:
             complain(str(error) or f"{image.path}: needs more memory than is free")
-            failed += 1
-            continue
-        results.append(result)
-        if not told and result.network_size != result.size:
-            told = True
-            complain(_size_note(model, result))
-    return results, failed
+    return results
+
+
+def _slide(model: Model, image: InputImage, overlay: bool, sliding: Sliding) -> Result:
+    started = time.perf_counter()
+    done, files = sliding.label(model, image, overlay)
+    latency_ms = 1000 * (time.perf_counter() - started)
+    return Result(image, done.image_size, done.window, done.areas.shares, latency_ms, files)
 
 
 def _size_note(model: Model, result: Result) -> str:
@@ -162,7 +180,11 @@ def _print_table(model: Model, results: list[Result], out: Path) -> None:
     Console().print(table)
     latency = statistics.median(result.latency_ms for result in results)
     counted = f"{len(results)} images" if several else "1 image"
-    print(f"{counted}, {'median ' if several else ''}{latency:.1f} ms on {model.engine}; results in {out}")
+    print(f"{counted}, {'median ' if several else ''}{_time(latency)} on {model.engine}; results in {out}")
+
+
+def _time(milliseconds: float) -> str:
+    return f"{milliseconds:.1f} ms" if milliseconds < 10_000 else f"{milliseconds / 1000:.0f} s"
 
 
 def _percent(share: float) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,27 @@ from fleetseg.image import resize_image, resize_mask
 from fleetseg.optional_packages import need
 
 #: What OpenSlide alone reads; it also reads tiled TIFF, but that tifffile does without a library of C.
-_OPENSLIDE_SUFFIXES = frozenset({".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide"})
+SCANNER_SUFFIXES = frozenset({".svs", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide"})
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
-SLIDE_SUFFIXES = _OPENSLIDE_SUFFIXES | TIFF_SUFFIXES
+SLIDE_SUFFIXES = SCANNER_SUFFIXES | TIFF_SUFFIXES
+
+#: A region of more pixels is read in parts (64 MB): a file without smaller levels has to be read at its full size.
+_MOST_PIXELS = 2**26 // 3
 
 _EXPECTED = "a whole slide is a pyramidal TIFF or a scanner's file (SVS, NDPI, MRXS, SCN, BIF)"
+
+
+class Regions(Protocol):
+    """An image that is read a region at a time."""
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """(width, height) of each level, largest first."""
+        ...
+
+    def region(self, left: int, top: int, size: tuple[int, int], downsample: float) -> npt.NDArray[np.uint8]:
+        """See `SlideFile.region`."""
+        ...
 
 
 class SlideFile:
@@ -44,19 +61,52 @@ class SlideFile:
         level = max(number for number, ratio in enumerate(self.ratios()) if ratio <= downsample * 1.001)
         ratio = self.ratios()[level]
         wide = (max(1, round(size[0] * downsample / ratio)), max(1, round(size[1] * downsample / ratio)))
+        if wide[0] * wide[1] > _MOST_PIXELS and max(size) > 1:
+            return self._in_halves(left, top, size, downsample)
         try:
             pixels = self._read(level, round(left / ratio), round(top / ratio), wide)
         except Exception as error:  # as above
             raise ImageError(f"{self.path}: the region at {left}, {top} cannot be read ({error})") from error
         return resize_mask(pixels, size) if pixels.ndim == 2 else resize_image(pixels, size)
 
+    def _in_halves(self, left: int, top: int, size: tuple[int, int], downsample: float) -> npt.NDArray[np.uint8]:
+        """The region, read in two parts."""
+        (width, height), down = size, size[1] >= size[0]
+        half = max(size) // 2
+        first, second = ((width, half), (width, height - half)) if down else ((half, height), (width - half, height))
+        beyond = round(half * downsample)
+        parts = (
+            self.region(left, top, first, downsample),
+            self.region(left + (0 if down else beyond), top + (beyond if down else 0), second, downsample),
+        )
+        return np.concatenate(parts, axis=0 if down else 1)
+
     def ratios(self) -> list[float]:
         """Level-0 pixels a pixel of each level."""
         return [self.sizes[0][0] / width for width, _ in self.sizes]
 
     @property
+    def microns(self) -> tuple[float, float] | None:
+        """(width, height) of a level-0 pixel in micrometres, where a scanner's file or OME-TIFF says it."""
+        if self._by_openslide:
+            with need("openslide", f"reading {self.path.name}").OpenSlide(str(self.path)) as slide:
+                found = [slide.properties.get(f"openslide.mpp-{axis}") for axis in "xy"]
+        else:
+            with need("tifffile", f"reading {self.path.name}").TiffFile(str(self.path)) as file:
+                text = file.ome_metadata or ""
+            sizes = [re.search(rf'PhysicalSize{axis}="([\d.eE+-]+)"', text) for axis in "XY"]
+            # Without a unit OME means micrometres; other units are rare enough to be left out.
+            other_unit = re.search(r'PhysicalSize[XY]Unit="(?!µm")', text)
+            found = [None if size is None or other_unit else size[1] for size in sizes]
+        try:
+            width, height = (float(value or "") for value in found)
+        except ValueError:
+            return None
+        return (width, height) if min(width, height) > 0 else None
+
+    @property
     def _by_openslide(self) -> bool:
-        return self.path.suffix.lower() in _OPENSLIDE_SUFFIXES
+        return self.path.suffix.lower() in SCANNER_SUFFIXES
 
     def _sizes(self) -> list[tuple[int, int]]:
         if self._by_openslide:

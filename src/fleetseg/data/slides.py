@@ -25,7 +25,7 @@ from fleetseg.data.label_tables import named_classes
 from fleetseg.data.label_values import Classes, mask_of_label
 from fleetseg.data.listing import read_mask
 from fleetseg.data.pairing import Fault
-from fleetseg.data.slide_file import SLIDE_SUFFIXES, TIFF_SUFFIXES, SlideFile
+from fleetseg.data.slide_file import SLIDE_SUFFIXES, TIFF_SUFFIXES, Regions, SlideFile
 from fleetseg.data.slide_options import DEFAULT_SLIDE_OPTIONS, SlideOptions
 from fleetseg.errors import DataError
 from fleetseg.image import resize_mask
@@ -90,7 +90,7 @@ class Slides(FileDataset):
     def _patches(self, item: Item) -> list[Item]:
         slide = self._slide(item.image)
         edge, step = self.options.patch * self.options.downsample, self.options.step * self.options.downsample
-        tissue = tissue_of(self._overview(slide))
+        tissue = tissue_of(overview_of(slide))
         width, height = slide.sizes[0]
         scale = tissue.shape[1] / width
         patches = []
@@ -101,12 +101,6 @@ class Slides(FileDataset):
                 if part.size and part.mean() >= self.options.tissue:
                     patches.append(Item(item.image, item.label, item.group, (left, top)))
         return patches
-
-    def _overview(self, slide: SlideFile) -> npt.NDArray[np.uint8]:
-        width, height = slide.sizes[0]
-        downsample = max(1.0, max(width, height) / _OVERVIEW)
-        size = (max(1, round(width / downsample)), max(1, round(height / downsample)))
-        return slide.region(0, 0, size, downsample)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """(patch, patch, 3) uint8 RGB."""
@@ -194,6 +188,14 @@ def starts(length: int, edge: float, step: float) -> list[float]:
         return [0.0]
     places = [number * step for number in range(int((length - edge) // step) + 1)]
     return places if places[-1] >= length - edge - 0.5 else [*places, length - edge]
+
+
+def overview_of(slide: Regions) -> npt.NDArray[np.uint8]:
+    """The whole slide as a picture of at most `_OVERVIEW` pixels an edge."""
+    width, height = slide.sizes[0]
+    downsample = max(1.0, max(width, height) / _OVERVIEW)
+    size = (max(1, round(width / downsample)), max(1, round(height / downsample)))
+    return slide.region(0, 0, size, downsample)
 
 
 def tissue_of(overview: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,6 +45,10 @@ class ExportedModel(Model):
         own_size = (image.shape[1], image.shape[0])
         classes = self.raw(resize_image(image, self._seen(own_size, size)))
         return resize_mask(np.ascontiguousarray(classes), own_size)
+
+    def probabilities_of(self, images: Sequence[Image]) -> list[npt.NDArray[np.float32]]:
+        """See `Model.probabilities_of`; a file takes one image at a time."""
+        return [self.probabilities(image) for image in images]
 
     def logits(self, image: Image) -> Plane:
         """See `Model.logits`; the image must have the file's size, where it has one."""

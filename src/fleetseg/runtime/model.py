@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -85,20 +85,33 @@ class Model:
         """(C, H, W) float32: the soft-max probability of every class, 4 · C bytes a pixel."""
         return softmax(self._planes(image, size))
 
+    def probabilities_of(self, images: Sequence[Image]) -> list[npt.NDArray[np.float32]]:
+        """`probabilities` of images of one size, in one run of the network where the engine takes batches."""
+        for image in images:
+            self._check_image(image)
+        own_size, stride = (images[0].shape[1], images[0].shape[0]), self.metadata.network.output_stride
+        logits = self._batch_logits(images)
+        return [softmax(enlarged_planes(planes, stride, own_size, own_size)) for planes in logits]
+
     def logits(self, image: Image) -> npt.NDArray[np.float32]:
         """(C, ⌈H/s⌉, ⌈W/s⌉) float32 as they leave the network; s = ``metadata.network.output_stride``."""
         self._check_image(image)
-        height, width = image.shape[:2]
-        self._check_memory(width, height)
+        logits: Plane = self._batch_logits([image])[0]
+        return logits
+
+    def _batch_logits(self, images: Sequence[Image]) -> npt.NDArray[np.float32]:
+        """(N, C, ⌈H/s⌉, ⌈W/s⌉) float32 of N images of one size."""
+        height, width = images[0].shape[:2]
+        self._check_memory(width, height, len(images))
         try:
-            logits: Plane = self._engine.run(self.metadata.normalisation.apply(image))[0]
+            logits = self._engine.run(np.concatenate([self.metadata.normalisation.apply(image) for image in images]))
         except MemoryError:
             raise ImageError(f"{width}×{height} pixels need more memory than is free; use a smaller size") from None
         stride = self.metadata.network.output_stride
         expected = (len(self.classes), -(-height // stride), -(-width // stride))
-        if logits.shape != expected:
+        if logits.shape[1:] != expected:
             raise CheckpointError(
-                f"{self.source}: gives logits of shape {logits.shape} where its metadata promises {expected}"
+                f"{self.source}: gives logits of shape {logits.shape[1:]} where its metadata promises {expected}"
             )
         return logits
 
@@ -121,8 +134,8 @@ class Model:
         if 0 in image.shape:
             raise UsageError(f"the image has shape {image.shape}; it must have at least one pixel")
 
-    def _check_memory(self, width: int, height: int) -> None:
-        limit = available_memory() // bytes_per_pixel(self.metadata)
+    def _check_memory(self, width: int, height: int, count: int = 1) -> None:
+        limit = available_memory() // bytes_per_pixel(self.metadata) // count
         if width * height > limit:
             raise ImageError(
                 f"{width}×{height} is {width * height:,} pixels, but the free memory lets the network see "

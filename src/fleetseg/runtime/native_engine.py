@@ -6,6 +6,7 @@ import ctypes
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,10 @@ class CompiledModel(Model):
         if (image.shape[1], image.shape[0]) == self._native.size == self._native.map_size:
             return self._native.classes(image)
         return super().predict(image, size)
+
+    def probabilities_of(self, images: Sequence[Image]) -> list[npt.NDArray[np.float32]]:
+        """See `Model.probabilities_of`; a library takes one image at a time."""
+        return [self.probabilities(image) for image in images]
 
     def logits(self, image: Image) -> Plane:
         """See `Model.logits`; the image must have the compiled size."""
