@@ -119,6 +119,7 @@ def _readable_in_place(path: Path) -> bool:
         with need("tifffile", f"reading {path.name}").TiffFile(str(path)) as file:
             series = file.series[0]
             _check_channels(path, series)
+            _check_length(path, series.keyframe)
             return _is_plain(series)
     except ImageError:
         raise
@@ -130,6 +131,13 @@ def _check_channels(path: Path, series: Any) -> None:
     if "C" in series.axes:
         channels = series.shape[series.axes.index("C")]
         raise ImageError(f"{path}: has {channels} channels in planes of their own ({series.axes}); save it as RGB")
+
+
+def _check_length(path: Path, page: Any) -> None:
+    """Readers fill what lies beyond the file's end with something, or stop there hours later."""
+    ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True))
+    if max(ends, default=0) > path.stat().st_size:
+        raise ImageError(f"{path}: is broken: it ends before its pixels do")
 
 
 def _is_plain(series: Any) -> bool:
