@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,13 @@ from fleetseg.compilation import write_library
 from fleetseg.data.scenes import render_scene
 
 TILE, SCENE = 512, 1024
+
+STARTER = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024 / 1e6, usage.ru_utime + usage.ru_stime)
+"""
 
 
 def tiles(side: int) -> Iterator[np.ndarray]:
@@ -55,11 +61,12 @@ def write_mosaic(path: Path, side: int, kind: str) -> None:
 def run(words: list[str]) -> tuple[float, float, float]:
     """Largest resident set (10⁶ bytes), seconds of processor, seconds, of a process that must succeed."""
     started = time.perf_counter()
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    # Linux begins to count at the starter's size, so a small process starts it.
+    found = subprocess.run([sys.executable, "-c", STARTER, *words], capture_output=True, text=True, check=True)
+    status, peak, processor = (float(word) for word in found.stdout.split())
     if status:
-        raise SystemExit(f"{words}: ended with status {os.waitstatus_to_exitcode(status)}")
-    return usage.ru_maxrss * 1024 / 1e6, usage.ru_utime + usage.ru_stime, time.perf_counter() - started
+        raise SystemExit(f"{words}: ended with status {status:.0f}\n{found.stderr}")
+    return peak, processor, time.perf_counter() - started
 
 
 def measure(model: str, side: int, kind: str, threads: int, folder: Path) -> dict[str, object]:
