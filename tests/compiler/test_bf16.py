@@ -75,6 +75,23 @@ def test_pooling_padding_strides_groups_and_odd_channels(tmp_path: Path, target:
     assert_agrees(network.eval(), (46, 22), tmp_path, target, 0.01)
 
 
+class Joined(nn.Module):
+    """A map in bf16 beside one that is enlarged in float32, of odd numbers of channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow, self.deep = nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(3, 3, 3, stride=2, padding=1)
+        self.head = nn.Conv2d(8, 4, 3, padding=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        enlarged = nn.functional.interpolate(self.deep(image), scale_factor=2, mode="bilinear", align_corners=False)
+        return self.head(torch.cat([enlarged, self.narrow(image)], 1))
+
+
+def test_a_concat_takes_what_was_enlarged_in_float32(tmp_path: Path) -> None:
+    assert_agrees(randomised(Joined(), seed=4), (34, 22), tmp_path, "host", 0.02)
+
+
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_rows_narrower_than_any_instruction(tmp_path: Path, width: int) -> None:
     torch.manual_seed(0)

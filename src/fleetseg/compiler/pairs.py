@@ -60,7 +60,10 @@ def places_of_pairs(graph: Graph) -> Mapping[str, Places]:
         if node.op in CHANNEL_BY_CHANNEL and node.inputs[0] in found:
             found[node.name] = found[node.inputs[0]]
             continue
-        parts = [found[name] for name in node.inputs] if node.op == "concat" else _dense(parts_of(graph, node))
+        if node.op == "concat":  # of what is still in float32, the cast to come lies without gaps
+            parts = [found.get(name) or tuple(range(graph.type_of(name).shape[1])) for name in node.inputs]
+        else:
+            parts = _dense(parts_of(graph, node))
         places: list[int] = []
         start = 0
         for part in parts:
