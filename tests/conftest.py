@@ -11,6 +11,8 @@ from typing import Any
 # Several workers share the processors: a thread each. Read when PyTorch and NumPy are imported, so it comes first.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # pytest-xdist names its own terminal's width, by which tables would be cut.
+    os.environ.pop("COLUMNS", None)
 
 import numpy as np
 import numpy.typing as npt
