@@ -27,9 +27,10 @@ SHORT = [
 ]  # fmt: skip
 
 
-def commands(first_word: str) -> list[str]:
-    """All lines of the README's shell blocks that start with a word, comments removed."""
-    lines = [line.split("#")[0].strip() for language, block in BLOCKS if language == "" for line in block.splitlines()]
+def commands(first_word: str, within: str = "") -> list[str]:
+    """All lines of the README's shell blocks (that say `within`) that start with a word, comments removed."""
+    blocks = [block for language, block in BLOCKS if language == "" and within in block]
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
     return [line for line in lines if line.startswith(first_word)]
 
 
@@ -55,7 +56,7 @@ def workplace(tmp_path: Path) -> Path:
 
 
 def test_the_walk_from_own_images_to_a_network(workplace: Path) -> None:
-    walk = commands("fleetseg")
+    walk = commands("fleetseg", within="fleetseg data check")
     assert [line.split()[1] for line in walk] == ["data", "train", "evaluate", "predict"]
     for line in walk:
         words = shlex.split(line)
@@ -63,6 +64,14 @@ def test_the_walk_from_own_images_to_a_network(workplace: Path) -> None:
         assert result.returncode == 0, f"{line}\n{result.stderr}"
     assert (workplace / "report" / "confusion_matrix.png").is_file()
     assert (workplace / "labelled" / "a_overlay.png").is_file()
+
+
+def test_the_other_commands_are_real(tmp_path: Path) -> None:
+    for line in commands("fleetseg"):
+        words = shlex.split(line)
+        command = words[1:3] if words[1] == "data" else words[1:2]
+        help_text = run(["fleetseg", *command, "--help"], tmp_path).stdout
+        assert all(option in help_text for option in words if option.startswith("--")), line
 
 
 def test_the_python_session(workplace: Path) -> None:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from fleetseg.compiler.capture import capture
+from fleetseg.compiler.channels.wiring import Wiring
 from fleetseg.compression.importance import unimportant
-from fleetseg.compression.wiring import Wiring
 
 
 class Plain(nn.Module):

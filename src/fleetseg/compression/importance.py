@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fleetseg.compression.wiring import Wiring
+from fleetseg.compiler.channels.wiring import Wiring
 
 #: What stays of a set of like channels is a multiple of this: vector units and their blocks.
 MULTIPLE = 4

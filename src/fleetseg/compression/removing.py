@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from fleetseg.compiler.capture import capture
+from fleetseg.compiler.channels.liveness import is_alive, living
+from fleetseg.compiler.channels.wiring import Wiring
 from fleetseg.compiler.ir import Graph
 from fleetseg.compiler.passes.find_index_unpooling import find_index_unpooling
 from fleetseg.compiler.passes.find_unpooling import find_unpooling
 from fleetseg.compression.importance import unimportant
-from fleetseg.compression.liveness import is_alive, living
-from fleetseg.compression.wiring import Wiring
 from fleetseg.errors import UsageError
 from fleetseg.models import build_network
 from fleetseg.models.base import SegmentationNetwork

@@ -8,6 +8,7 @@ from fleetseg.compiler.ir import Graph
 from fleetseg.compiler.passes.absorb_borders import absorb_borders
 from fleetseg.compiler.passes.add_class_map import add_class_map
 from fleetseg.compiler.passes.batch_norm_to_affine import batch_norm_to_affine
+from fleetseg.compiler.passes.drop_dead_channels import drop_dead_channels
 from fleetseg.compiler.passes.find_index_unpooling import find_index_unpooling
 from fleetseg.compiler.passes.find_pyramids import find_pyramids
 from fleetseg.compiler.passes.find_response_norm import find_response_norm
@@ -28,6 +29,8 @@ _REWRITES: tuple[Pass, ...] = (
     absorb_borders,
     find_unpooling,
     find_index_unpooling,
+    # While slices are slices and a BatchNorm shows its scale.
+    drop_dead_channels,
     find_response_norm,
     # What PyTorch writes with other ranks has been recognised by now.
     only_maps,

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fleetseg.compiler.capture import capture
+from fleetseg.compiler.channels.wiring import Wiring
 from fleetseg.compiler.passes.find_unpooling import find_unpooling
-from fleetseg.compression.wiring import Wiring
 from fleetseg.models.blocks import MaxPool2x2, MaxUnpool2x2
 
 

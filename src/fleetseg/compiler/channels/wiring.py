@@ -7,7 +7,7 @@ not differentiated, and the decoder's channels would come apart from the encoder
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +79,12 @@ class Wiring:
             fixed = axes.get(use.constant, ())
             if fixed is None or use.axis in fixed:
                 self._fix(use.ids)
+
+    def fix_values(self, names: Iterable[str]) -> None:
+        """Keep all channels of these values (constants among the names are passed over)."""
+        for name in names:
+            if name in self.values:
+                self._fix(self.values[name])
 
     def settle(self, alive: set[int]) -> set[int]:
         """From now on what BatchNorms choose stays as it is: both sides go together. Gives `alive` anew."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fleetseg.compiler.capture import capture
-from fleetseg.compression.constant_maps import constant_channels
+from fleetseg.compiler.channels.constant_maps import constant_channels
 
 
 class Known(nn.Module):

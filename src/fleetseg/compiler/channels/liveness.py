@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from fleetseg.compiler.channels.constant_maps import NOTHING, Values, constant_channels
+from fleetseg.compiler.channels.wiring import Ids, Use, Wiring
 from fleetseg.compiler.ir import Graph, Node
-from fleetseg.compression.constant_maps import NOTHING, Values, constant_channels
-from fleetseg.compression.wiring import Ids, Use, Wiring
 
 #: A constant channel this near to zero is zero: what it adds to a sum is below the rounding of float32 sums.
 _ZERO = 1e-6
@@ -24,14 +24,21 @@ def dead_scales(graph: Graph, node: Node) -> npt.NDArray[np.bool_]:
     return np.asarray(np.abs(scale) / np.sqrt(variance + node["eps"]) < NOTHING)
 
 
-def living(graph: Graph, frozen: Mapping[str, tuple[int, ...] | None]) -> tuple[Wiring, set[int]]:
-    """The wiring, and its groups that must stay. `frozen` are constants that keep their length along these axes."""
+def living(
+    graph: Graph, frozen: Mapping[str, tuple[int, ...] | None], whole: Sequence[str] = (), choose: bool = True
+) -> tuple[Wiring, set[int]]:
+    """The wiring, and its groups that must stay.
+
+    `frozen` are constants that keep their length along these axes (None: all), `whole` are values that keep their
+    channels. With `choose` a BatchNorm may leave dead channels aside that others read, where that is worth a copy.
+    """
     constants = constant_channels(graph)
     norms = [node for node in graph.nodes if node.op == "batch_norm"]
-    choosing = frozenset(node.name for node in norms if dead_scales(graph, node).any())
+    choosing = frozenset(node.name for node in norms if choose and dead_scales(graph, node).any())
     while True:
         wiring = Wiring(graph, choosing)
         wiring.fix_constants(frozen)
+        wiring.fix_values(whole)
         alive = _alive(wiring, constants)
         worth = frozenset(name for name in choosing if _dropped(wiring, name, alive) >= _WORTH)
         if worth == choosing:

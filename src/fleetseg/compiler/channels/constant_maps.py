@@ -67,8 +67,13 @@ def _of(graph: Graph, node: Node, found: Mapping[str, Values]) -> Values:
 def _conv(graph: Graph, node: Node, values: Values) -> Values:
     weight = graph.constants.get(node.inputs[1])
     unknown = _varies(node.type)
-    if weight is None or node["groups"] != 1:
+    if weight is None:
         return unknown
+    if node["groups"] > 1:
+        # Of a depthwise one at least what nothing goes into is known.
+        depthwise = node["groups"] == len(values) == len(unknown)
+        bias = graph.constants[node.inputs[2]] if len(node.inputs) > 2 else np.zeros(len(unknown), np.float32)
+        return np.where(values == 0, bias, unknown) if depthwise else unknown
     if node.op == "conv_transpose2d":
         # Between its inputs there are places that read none of them, unless all are zero.
         seen, sums = np.abs(weight).max(axis=(2, 3)), np.zeros(weight.shape[1], np.float64)
