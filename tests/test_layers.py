@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "fleetseg"
 #: Within these places only these modules may import torch.
-TORCH_ONLY_IN = {"runtime": {"torch_engine"}, "compiler": {"capture", "capture_operations"}}
+TORCH_ONLY_IN = {"runtime": {"torch_engine"}, "compiler": {"capture"}}
 TORCH = {"torch", "pytorch_lightning"}
 
 

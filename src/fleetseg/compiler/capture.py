@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fleetseg.compiler.capture_operations import TRANSLATIONS
 from fleetseg.compiler.capture_state import Capture, UnsupportedOperationError
 from fleetseg.compiler.ir import Graph, TensorType
+from fleetseg.compiler.translations import TRANSLATIONS
 from fleetseg.compiler.verify import verify
 from fleetseg.errors import CompileError, MissingExtraError
 
