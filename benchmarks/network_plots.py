@@ -21,11 +21,12 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.ticker import LogLocator
 
-#: One colour and marker a network, the same in every plot.
-_COLOURS = plt.get_cmap("tab20").colors
-_MARKERS = "osD^v<>P"
+#: One colour and marker a network, the same in every plot; ten that nobody mixes up, then the next marker.
+_COLOURS = plt.get_cmap("tab10").colors
+_MARKERS = "osD^v"
 
 
 def main() -> int:
@@ -41,14 +42,14 @@ def main() -> int:
     networks = [row for record in records for row in record.get("networks", [])]
     accuracies = [(read(path), path) for path in arguments.accuracy]
     arguments.out.mkdir(parents=True, exist_ok=True)
-    style = {name: number for number, name in enumerate(dict.fromkeys(row["network"] for row in networks))}
+    style = {name: number for number, name in enumerate(by_speed(rows, [row["network"] for row in networks]))}
     draw_sizes(rows, style, arguments.out / "size-speed.png")
     speeds = {name: frames(rows, name, arguments.size) for name in style}
     megabytes = {row["network"]: 4e-6 * row["parameters"] for row in networks}
     draw_accuracy(
         accuracies, megabytes, style, "network size in MB (4 bytes a parameter)", arguments.out / "accuracy-size.png"
     )
-    label = f"frames a second at {arguments.size}, fastest engine"
+    label = f"frames a second at {arguments.size.replace('x', '×')}, fastest engine"
     draw_accuracy(accuracies, speeds, style, label, arguments.out / "accuracy-speed.png")
     return 0
 
@@ -68,9 +69,21 @@ def frames(rows: list[dict[str, Any]], name: str, size: str) -> float | None:
     return 1000 / min(times) if times else None
 
 
+def by_speed(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
+    """Each name once, the one with the most pixels a second first: legends stand in the order of their lines."""
+    most = dict.fromkeys(names, 0.0)
+    for row in rows:
+        if row["model"] in most:
+            most[row["model"]] = max(most[row["model"]], pixels(row["size"]) / row["median_ms"])
+    return sorted(most, key=lambda name: -most[name])
+
+
 def look(number: int) -> dict[str, Any]:
     """Colour and marker."""
-    return {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
+    return {
+        "color": _COLOURS[number % len(_COLOURS)],
+        "marker": _MARKERS[number // len(_COLOURS) % len(_MARKERS)],
+    }
 
 
 def pixels(size: str) -> int:
@@ -89,11 +102,14 @@ def draw_sizes(rows: list[dict[str, Any]], style: dict[str, int], path: Path) ->
         if found:
             axes.plot(*zip(*found, strict=True), label=name, linewidth=1.2, markersize=5, **look(number))
     axes.set_xscale("log")
+    axes.set_yscale("log")
     axes.set_xticks([pixels(size) / 1e6 for size in sizes], [size.replace("x", "×") for size in sizes], rotation=30)
+    for label in axes.get_xticklabels():
+        label.set(ha="right", rotation_mode="anchor")
+    plain_numbers(axes.yaxis, (1, 2, 5))
     axes.minorticks_off()
     finish(axes, "image size", "frames a second, fastest engine")
-    axes.set_yscale("log")
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     save(figure, path)
 
 
@@ -114,15 +130,14 @@ def draw_accuracy(
     for axes, (record, found) in zip(grid[0], panels, strict=True):
         for name, text, x, y in found:
             axes.plot([x], [y], linestyle="none", markersize=9, **look(style[name]))
-            # Towards the middle, so that no label leaves the picture.
-            right = x * x > found[0][2] * found[-1][2]
+            # Where the points lie apart, towards the middle, so that no label leaves the picture.
+            right = found[-1][2] > 2 * found[0][2] and x * x > found[0][2] * found[-1][2]
             place = {"xytext": (-8, 6), "ha": "right"} if right else {"xytext": (8, 6), "ha": "left"}
-            axes.annotate(text, (x, y), textcoords="offset points", fontsize=9, **place)
+            axes.annotate(f"{text}, {y:.1f}", (x, y), textcoords="offset points", fontsize=9, **place)
         axes.set_xscale("log")
         # Twice as far as the points on both sides: what hardly differs shall look so.
         axes.set_xlim(found[0][2] / 2, found[-1][2] * 2)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
+        plain_numbers(axes.xaxis, (1, 1.5, 2, 3, 5, 7))
         axes.minorticks_off()
         axes.margins(y=0.25)
         finish(axes, label, f"mIoU in %, {record['data']} {record['split']}")
@@ -137,6 +152,12 @@ def points(record: dict[str, Any], across: dict[str, float | None]) -> list[tupl
         if x is not None:
             found.append((entry["network"], entry.get("label", entry["network"]), x, entry["miou"]))
     return sorted(found, key=lambda point: point[2])
+
+
+def plain_numbers(axis: Axis, digits: tuple[float, ...]) -> None:
+    """Ticks at `digits` times each power of ten, written out."""
+    axis.set_major_locator(LogLocator(subs=digits))
+    axis.set_major_formatter("{x:g}")
 
 
 def finish(axes: Axes, x: str, y: str) -> None:

@@ -20,7 +20,6 @@ from fleetseg.models.biopsy_mehta import AFTER, BEFORE
 from fleetseg.models.blocks import MaxUnpool2x2
 from fleetseg.models.lrr import cosine_basis
 from fleetseg.models.segnet import PoolRoundingUp
-from fleetseg.models.segnet_basic import ResponseNorm
 from fleetseg.models.widths import scaled
 
 Build = Callable[..., Any]
@@ -51,13 +50,6 @@ def test_pooling_that_rounds_up_as_caffe_does(height: int, width: int, seed: int
     values = torch.rand(pooled.shape, generator=generator) + 1
     unpooled = MaxUnpool2x2()(values, place)[..., :height, :width]
     assert torch.equal(unpooled, F.max_unpool2d(values, indices, 2, 2, output_size=x.shape[2:]))
-
-
-@pytest.mark.parametrize("size", [2, 5, 9])
-def test_response_norm_is_pytorchs(size: int) -> None:
-    x = torch.randn(2, 7, 5, 4) * 3
-    expected = F.local_response_norm(x, size, alpha=0.3, beta=0.6, k=2.0)
-    torch.testing.assert_close(ResponseNorm(size, alpha=0.3, beta=0.6, k=2.0)(x), expected)
 
 
 def test_bilinear_weights_interpolate() -> None:

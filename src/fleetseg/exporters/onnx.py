@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fleetseg.atomic import replacing
 from fleetseg.errors import MissingExtraError
+from fleetseg.exporters.branchless import Branchless
 from fleetseg.exporters.half_onnx import store_half
 from fleetseg.exporters.source import Source, evaluating
 from fleetseg.metadata import METADATA_KEY, ModelMetadata
@@ -109,7 +110,7 @@ def fold_constants(path: Path) -> None:
 def _trace(
     module: nn.Module, example: Tensor, path: Path, input_name: str, output_name: str, axes: dict[str, dict[int, str]]
 ) -> None:
-    with evaluating(module), _quiet():
+    with evaluating(module), _quiet(), Branchless():
         torch.onnx.export(
             module,
             (example,),

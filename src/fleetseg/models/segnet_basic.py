@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fleetseg.models.base import SegmentationNetwork, initialise
 from fleetseg.models.blocks import MaxUnpool2x2
 from fleetseg.models.segnet import PoolRoundingUp, conv_norm
 from fleetseg.models.widths import scaled
-
-
-class ResponseNorm(nn.LocalResponseNorm):
-    """PyTorch's, whose `squeeze` of a size that is free becomes a branch in ONNX; here nothing is squeezed."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) → (N, C, H, W)."""
-        squares = F.pad((x * x).unsqueeze(1), (0, 0, 0, 0, self.size // 2, (self.size - 1) // 2))
-        mean = F.avg_pool3d(squares, (self.size, 1, 1), stride=1).flatten(1, 2)
-        return x / (mean * self.alpha + self.k) ** self.beta
 
 
 class SegNetBasic(SegmentationNetwork):
@@ -33,7 +22,7 @@ class SegNetBasic(SegmentationNetwork):
         super().__init__(num_classes, in_channels)
         channels = scaled(64, width)
         inputs = (in_channels, channels, channels, channels)
-        self.norm = ResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+        self.norm = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
         self.pool, self.unpool = PoolRoundingUp(), MaxUnpool2x2()
         self.encoder = nn.ModuleList(conv_norm(before, channels, 7) for before in inputs)
         self.decoder = nn.ModuleList(conv_norm(channels, channels, 7, relu=False) for _ in range(4))

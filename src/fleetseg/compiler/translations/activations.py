@@ -13,6 +13,7 @@ from fleetseg.compiler.capture_state import Capture, UnsupportedOperationError
 
 def unary(op: str) -> Callable[[Capture, Any], str]:
     """Of an operation of one value without attributes."""
+
     def translate(state: Capture, node: Any) -> str:
         return state.add(node, op, [state.operand(node, 0)])
 
