@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fleetseg.training.recipe import Recipe
+from fleetseg.training.run import Run
 
 COLOURS = np.array([(200, 60, 40), (50, 190, 60), (40, 70, 210)], np.uint8)
 
@@ -80,3 +81,18 @@ def make_stage() -> Callable[..., dict[str, Any]]:
 def make_recipe() -> Callable[..., Recipe]:
     """`tiny_recipe`, for tests."""
     return tiny_recipe
+
+
+@pytest.fixture(scope="session")
+def two_stages(make_recipe: Callable[..., Recipe], make_stage: Callable[..., dict[str, Any]]) -> Recipe:
+    """Encoder, then the whole network, validated after epochs 2 and 3; a worker prepares the images."""
+    encoder = make_stage("encoder", part="encoder", epochs=2, validate_every=1)
+    return make_recipe(data={"workers": 1}, stages=[encoder, make_stage("network")])
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_data: Path, two_stages: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an uninterrupted run; not to be changed."""
+    out = tmp_path_factory.mktemp("run") / "finished"
+    assert Run(two_stages, str(tiny_data), out).execute() == out / "best.safetensors"
+    return out

@@ -106,7 +106,7 @@ def test_the_option_sets_the_teacher_of_the_stages_that_have_one(tmp_path: Path)
     from fleetseg.training.recipe_file import load_recipe
 
     taught = load_recipe("enet-camvid-distilled", teacher="best.onnx", init="other").stages[0].distillation
-    assert taught is not None and (taught.teacher, taught.channels) == ("best.onnx", 3.0)
+    assert taught is not None and (taught.teacher, taught.temperature) == ("best.onnx", 1.0)
     stages = load_recipe("smoke", teacher="enet-camvid").stages
     assert stages[0].distillation is None
     assert stages[1].distillation is not None and stages[1].distillation.teacher == "enet-camvid"

@@ -54,6 +54,7 @@ from fleetseg.training.quiet import quiet_libraries
 from fleetseg.training.recipe import Recipe, StageSection
 from fleetseg.training.run_folder import DataRecord, RunFolder
 from fleetseg.training.samples import CachedSamples, cached, silently
+from fleetseg.training.teacher_check import teacher_sentence
 from fleetseg.training.trainer import make_trainer
 from fleetseg.variants import is_users
 
@@ -153,6 +154,7 @@ class Run:
         self._note(large_crop(stage, self.train_set))
         sampler_seed = (self.recipe.seed, index)
         loader = self._training_loader(stage, sampler_seed)
+        self._check_teacher(stage, loader)
         module = TrainingModule(
             network,
             stage,
@@ -226,6 +228,13 @@ class Run:
         assert self._initial is not None
         for sentence in self._initial.copy_into(network, self.train_set.labels.names, self.recipe.normalisation):
             self._note(f"stage {stage.name}: {sentence}")
+
+    def _check_teacher(self, stage: StageSection, loader: DataLoader[Item]) -> None:
+        teacher = self.teachers.get(stage.name)
+        if teacher is not None and self.processes.first and not self.folder.resume_point(stage).exists():
+            assert isinstance(loader.dataset, TrainingSamples)
+            sentence = teacher_sentence(teacher, loader.dataset)
+            self._note(f"stage {stage.name}: {sentence}" if sentence else None)
 
     def _note(self, sentence: str | None) -> None:
         if sentence is not None and self.processes.first:
