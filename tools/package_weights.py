@@ -1,20 +1,23 @@
-"""Put a training run's best weights into the package: safetensors, ONNX and a model card.
+"""Put a training's best weights into the package: safetensors, ONNX and a model card.
 
-    python tools/package_weights.py RUN NAME --data DIR --command "fleetseg train …" --hours 1.2
+    python tools/package_weights.py NAME RUN [RUN …] --data DIR --command "fleetseg train …" [--command …]
 
-Run by the maintainers after a training; reads only the validation split.
+Run by the maintainers after a training, or after several of which each went on from the one before; the last one's best
+weights are taken. Reads only the validation split.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import yaml
 
 import fleetseg
 from fleetseg.atomic import replacing, write_text
@@ -31,17 +34,17 @@ WEIGHTS = Path(__file__).resolve().parents[1] / "src" / "fleetseg" / "weights"
 def main() -> None:
     """Read the arguments and write the files."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of the finished run")
     parser.add_argument("name", help="packaged name")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of the runs, in order")
     parser.add_argument("--data", required=True, help="data set whose val split is reported")
-    parser.add_argument("--command", required=True, help="the exact training command")
+    parser.add_argument("--command", action="append", required=True, help="a run's exact command")
     parser.add_argument("--machine", default="2 cores with AVX-512 and bf16, 24 GiB")
     arguments = parser.parse_args()
-    network, metadata = load_checkpoint(arguments.run / "best.safetensors")
+    network, metadata = load_checkpoint(arguments.runs[-1] / "best.safetensors")
     metadata = metadata.model_copy(update={"name": arguments.name})
     save_checkpoint(WEIGHTS / f"{arguments.name}.safetensors", network, metadata)
     export_onnx(network, metadata, WEIGHTS / f"{arguments.name}.onnx")
-    rows = read_history(arguments.run)
+    rows = [row for run in arguments.runs for row in read_history(run)]
     draw_curves(rows, WEIGHTS / f"{arguments.name}-curves.png")
     model = fleetseg.load(WEIGHTS / f"{arguments.name}.onnx")
     real = evaluate(model, open_dataset(arguments.data, "val"), model.classes)
@@ -95,20 +98,20 @@ def model_card(
             real.labels.names, real.scores.iou, real.scores.accuracy, scenes.scores.iou, strict=True
         )
     )
-    stages = ", ".join(
-        f"{stage['name']} {sum(row['stage'] == stage['name'] for row in rows)} epochs"
-        for stage in provenance["recipe"]["stages"]
-    )
+    stages = ", ".join(f"{stage} {len(list(epochs))} epochs" for stage, epochs in groupby(r["stage"] for r in rows))
+    recipes = [yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8")) for run in arguments.runs]
+    seeds = ", ".join(str(recipe["seed"]) for recipe in recipes)
+    commands = ", then ".join(f"`{command}`" for command in arguments.command)
     return f"""# {name}
 
 {metadata.network.name} ({options}), {len(metadata.classes)} classes, {parameters:,} parameters.
 Files: `{name}.safetensors` (weights), `{name}.onnx` (height and width free), both with their metadata inside.
 
 ## How it was made
-- Command: `{arguments.command}`
+- Command: {commands}
 - Stages: {stages}. {hours:.2f} hours in epochs on {arguments.machine}, shared with other work at the time.
-- fleetseg {provenance["fleetseg"]}, torch {provenance["torch"]}, seed {provenance["recipe"]["seed"]}.
-- Data: CamVid train (367 images, 480×360, SegNet's copy) and {scenes_text(provenance["recipe"])} built-in
+- fleetseg {provenance["fleetseg"]}, torch {provenance["torch"]}, seed {seeds}.
+- Data: CamVid train (367 images, 480×360, SegNet's copy) and {scenes_text(recipes)} built-in
   scenes an epoch. The weights are those of epoch {provenance["epoch"]} of stage {provenance["stage"]}, the best
   on val. No test set was used for anything.
 
@@ -131,11 +134,14 @@ safety, and expect less on other streets; train on your own images for those.
 """
 
 
-def scenes_text(recipe: dict[str, Any]) -> str:
+def scenes_text(recipes: list[dict[str, Any]]) -> str:
     """How many built-in scenes the stages mix in: one number, or the range."""
-    usual = recipe["data"]["scenes"]
-    counts = {usual if stage.get("scenes") is None else stage["scenes"] for stage in recipe["stages"]}
-    return str(usual) if counts == {usual} else f"{min(counts)} to {max(counts)}"
+    counts = {
+        recipe["data"]["scenes"] if stage.get("scenes") is None else stage["scenes"]
+        for recipe in recipes
+        for stage in recipe["stages"]
+    }
+    return str(*counts) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
 
 
 def cell(fraction: Any) -> str:
