@@ -102,6 +102,29 @@ def test_any_size(name: str, checkpoints: dict[str, str], tmp_path: Path) -> Non
         np.testing.assert_allclose(ours, theirs, atol=1e-3 * max(1, np.abs(theirs).max()))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in FORMATS_HERE if FORMATS[name].dynamic])
+def test_any_size_in_half_precision(name: str, checkpoints: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / f"a{suffix_of(name)}"
+    export(checkpoints["espnet"], out, ExportRequest(name, None, "fp16"))
+    model, network = fleetseg.load(out, threads=1), fleetseg.load(checkpoints["espnet"])
+    image = np.random.default_rng(1).integers(0, 256, (31, 50, 3), dtype=np.uint8)
+    ours, theirs = model.logits(image), network.logits(image)
+    np.testing.assert_allclose(ours, theirs, atol=1e-2 * np.abs(theirs).max())
+
+
+#: Format → largest file in MiB; half precision in ENet's Table 3 is 0.7 MB. OpenVINO describes the network in XML.
+SMALL = {"onnx": 0.75, "ncnn": 0.75, "litert": 0.75, "openvino": 0.87}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["enet-camvid", "espnet-camvid"])
+@pytest.mark.parametrize("name", [name for name in FORMATS_HERE if name in SMALL])
+def test_half_precision_is_small(name: str, model: str, tmp_path: Path) -> None:
+    report = export(model, tmp_path / f"a{suffix_of(name)}", ExportRequest(name, (96, 72), "fp16"))
+    assert report.size_bytes <= SMALL[name] * 2**20
+
+
 def test_one_onnx_file_on_other_engines(checkpoints: dict[str, str], tmp_path: Path) -> None:
     export(checkpoints["enet"], tmp_path / "a.onnx", ExportRequest("onnx", SIZE))
     image = np.random.default_rng(1).integers(0, 256, (SIZE[1], SIZE[0], 3), dtype=np.uint8)

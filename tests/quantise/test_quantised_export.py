@@ -125,6 +125,43 @@ def test_openvino(size: str, checkpoint: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_litert(checkpoint: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_quantizer")
+    out, report = tmp_path / "o" / "a.tflite", tmp_path / "report.json"
+    assert main(words(checkpoint, out, "--max-drop", "100", "--report", str(report), form="litert")) == 0
+    check_report(json.loads(report.read_text()), out)
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    assert (load(out, threads=1)(image) == load(checkpoint)(image)).mean() > 0.6
+
+
+@pytest.mark.slow
+def test_litert_layers_turned_back(random_network: Build, metadata_of: Build, tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_quantizer")
+    import torch
+
+    from fleetseg.metadata import ExportedForm
+    from fleetseg.quantise.litert_int8 import LiteRtQuantiser
+
+    network = random_network("enet", 4, seed=3)
+    form = ExportedForm(format="litert", size=(32, 24), precision="int8")
+    batches = [np.random.default_rng(k).standard_normal((1, 3, 24, 32)).astype(np.float32) for k in range(4)]
+    quantiser = LiteRtQuantiser(network, metadata_of(network), form, batches)
+    names, path = [layer.name for layer in quantiser.layers], tmp_path / "a.tflite"
+    assert len(set(names)) == len(names)
+    quantiser.write(path, ())
+    assert quantiser.integer_layers(path) == set(names)
+    quantiser.write(path, names[::2])
+    assert quantiser.integer_layers(path) == set(names[1::2])
+    quantiser.write_alone(path, names[5])
+    assert quantiser.integer_layers(path) == {names[5]}
+    quantiser.write_alone(path, "")
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(batches[0])).numpy()
+    found = load(path, threads=1).run(batches[0])  # type: ignore[attr-defined]
+    np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.slow
 def test_openvino_layers_turned_back(random_network: Build, metadata_of: Build, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     import torch

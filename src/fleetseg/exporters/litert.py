@@ -10,14 +10,13 @@ import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from fleetseg.exporters.litert_fields import with_fields
+from fleetseg.exporters.litert_fields import finished
 from fleetseg.exporters.source import Source, evaluating
 
 
 def write(source: Source, path: Path) -> None:
     """Write `source` to the existing `path`; fields as the model's ``fleetseg`` metadata."""
-    content = with_fields(converted(source), json.dumps(source.carried), half=source.form.precision == "fp16")
-    path.write_bytes(content)
+    path.write_bytes(finished(converted(source), json.dumps(source.carried), source.form.precision))
 
 
 def converted(source: Source) -> bytes:

@@ -1,4 +1,4 @@
-"""What litert-torch leaves open in a LiteRT flat-buffer: metadata of our own, and weights in half precision."""
+"""What litert-torch leaves open in a LiteRT flat-buffer: metadata of our own, weights in half precision, and size."""
 
 from __future__ import annotations
 
@@ -6,29 +6,35 @@ from typing import Any
 
 import numpy as np
 
+from fleetseg.exporters.litert_compact import compact, fuse_prelu
+
 #: Name of the metadata entry.
 ENTRY = "fleetseg"
 
-#: Smaller tensors stay float32.
-_LEAST_VALUES = 32
+#: Smaller tensors stay float32: the tensor and the operation that convert one take as much room as it saves.
+_LEAST_VALUES = 128
 
 _IDENTIFIER = b"TFL3"
 
 
-def with_fields(content: bytes, text: str, *, half: bool) -> bytes:
-    """The model with `text` as its metadata entry; with `half` its larger weights are float16.
+def finished(content: bytes, text: str, precision: str) -> bytes:
+    """The model with `text` as its metadata entry, as small as it can be.
 
-    Each of those is converted by a DEQUANTIZE operation, which LiteRT runs once, when it loads the file.
+    With "fp16" its larger weights are float16, each converted by a DEQUANTIZE operation, which LiteRT runs once, when
+    it loads the file. With "int8", where PReLU has no integer kernel, its parts stay as they are.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-    if half:
+    if precision != "int8":
+        fuse_prelu(model, schema)
+    if precision == "fp16":
         _store_half(model, schema)
     entry = schema.MetadataT()
     entry.name, entry.buffer = ENTRY, _added_buffer(model, schema, text.encode())
     model.metadata = [*(model.metadata or []), entry]
+    compact(model)
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), _IDENTIFIER)
     return bytes(builder.Output())
@@ -62,16 +68,6 @@ def _store_half(model: Any, schema: Any) -> None:
             cast.inputs, cast.outputs = [len(graph.tensors) - 1], [index]
             casts.append(cast)
         graph.operators = [*casts, *graph.operators]
-        _shorten_names(graph)
-    _empty_unused(model)
-
-
-def _shorten_names(graph: Any) -> None:
-    """Inner names, which hold places in the network's code, become numbers."""
-    kept = {*graph.inputs, *graph.outputs}
-    for index, tensor in enumerate(graph.tensors):
-        if index not in kept:
-            tensor.name = f"{index:x}"
 
 
 def _constant(model: Any, schema: Any, tensor: Any) -> np.ndarray[Any, np.dtype[np.float32]] | None:
@@ -79,11 +75,3 @@ def _constant(model: Any, schema: Any, tensor: Any) -> np.ndarray[Any, np.dtype[
     if tensor.type != schema.TensorType.FLOAT32 or data is None or len(data) == 0:
         return None
     return np.frombuffer(np.asarray(data, np.uint8).tobytes(), np.float32)
-
-
-def _empty_unused(model: Any) -> None:
-    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
-    used |= {entry.buffer for entry in model.metadata or []}
-    for index, buffer in enumerate(model.buffers):
-        if index not in used:
-            buffer.data = None

@@ -16,10 +16,10 @@ from fleetseg.exporters.source import Source
 def write(source: Source, path: Path) -> None:
     """Write `path` and its .bin: by way of ONNX, read by OpenVINO itself; fields in ``rt_info``."""
     model = converted(source)
-    half = source.form.precision == "fp16"
-    if half:
+    if source.form.precision == "fp16":
         shorten_names(model)
-    save(model, source.carried, path, half=half)
+        model = in_half(model)
+    save(model, source.carried, path, small=source.form.precision == "fp16")
 
 
 def converted(source: Source) -> Any:
@@ -45,16 +45,46 @@ def _fold_constants(model: Any) -> None:
     manager.run_passes(model)
 
 
-def save(model: Any, fields: Mapping[str, str], path: Path, *, half: bool = False) -> None:
-    """Write `model` with our metadata; with `half` its constants are stored in half precision."""
+def in_half(model: Any) -> Any:
+    """The model in float16 between the ends that it had.
+
+    OpenVINO can also keep float32 and convert each constant; those conversions take a third of the description. What
+    is computed is the same: the device chooses the precision, and its float32 holds float16 numbers exactly.
+    """
+    from openvino import Type
+    from openvino.passes import ConvertFP32ToFP16, Manager
+    from openvino.preprocess import PrePostProcessor
+
+    given, made = model.input(0).get_element_type(), model.output(0).get_element_type()
+    manager = Manager()
+    manager.register_pass(ConvertFP32ToFP16())
+    manager.run_passes(model)
+    ends = PrePostProcessor(model)
+    if given == Type.f32:
+        ends.input().tensor().set_element_type(given)
+    if made == Type.f32:
+        ends.output().tensor().set_element_type(made)
+    return ends.build()
+
+
+def save(model: Any, fields: Mapping[str, str], path: Path, *, small: bool = False) -> None:
+    """Write `model` with our metadata; with `small` without shapes, which OpenVINO infers when it reads the file."""
     import openvino
 
     for key, value in fields.items():
         model.set_rt_info(value, [key])
-    # Constants in half precision are converted when the file is loaded; what is computed stays as it was.
-    openvino.save_model(model, path, compress_to_fp16=half)
+    openvino.save_model(model, path, compress_to_fp16=False)
     # A third of the description is indentation.
-    path.write_text(re.sub(r">\s+<", "><", path.read_text(encoding="utf-8")), encoding="utf-8")
+    text = re.sub(r">\s+<", "><", path.read_text(encoding="utf-8"))
+    path.write_text(_without_shapes(text) if small else text, encoding="utf-8")
+
+
+def _without_shapes(text: str) -> str:
+    """The description without what the reader infers: shapes of all maps, element types of what an operation reads."""
+    text = re.sub(r"<dim>[^<]*</dim>", "", text)
+    text = re.sub(r"<input>.*?</input>", lambda found: re.sub(r' precision="\w+"', "", found[0]), text)
+    text = re.sub(r"(<port [^>]*[^/ >]) ?></port>", r"\1/>", text)
+    return text.replace(" />", "/>")
 
 
 def shorten_names(model: Any, kept: Collection[str] = ()) -> None:

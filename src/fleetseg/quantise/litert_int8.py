@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetseg.exporters import litert as litert_exporter
-from fleetseg.exporters.litert_fields import with_fields
+from fleetseg.exporters.litert_fields import finished
 from fleetseg.exporters.source import source_of
 from fleetseg.metadata import ExportedForm, ModelMetadata, carried
 from fleetseg.quantise.quantiser import Layer
@@ -30,18 +30,12 @@ class LiteRtQuantiser:
         self, network: Any, metadata: ModelMetadata, form: ExportedForm, batches: Sequence[npt.NDArray[Any]]
     ) -> None:
         """Convert, then calibrate once. `form` is the int8 file's."""
-        from ai_edge_quantizer import recipe
-
         self._fields = json.dumps(carried(metadata, form))
         plain = form.model_copy(update={"precision": "fp32"})
         self._float = litert_exporter.converted(source_of(network, metadata, plain))
         self.layers: Sequence[Layer] = tuple(layer for layer, _ in _layers(self._float))
         self.float_macs = 0
-        quantizer = self._quantizer()
-        quantizer.load_quantization_recipe(recipe.static_wi8_ai8())
-        signature, name = _signature(self._float)
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            self._ranges = quantizer.calibrate({signature: [{name: batch} for batch in batches]}, num_threads=1)
+        self._ranges = _ranges(self._float, batches)
 
     def _quantizer(self) -> Any:
         from ai_edge_quantizer import quantizer
@@ -50,10 +44,8 @@ class LiteRtQuantiser:
 
     def write(self, path: Path, float_layers: Collection[str]) -> None:
         """See `Quantiser.write`."""
-        from ai_edge_quantizer import recipe
-
         quantizer = self._quantizer()
-        quantizer.load_quantization_recipe(recipe.static_wi8_ai8())
+        quantizer.load_quantization_recipe(_everything())
         for name in float_layers:
             for kind in _KINDS:
                 quantizer.update_quantization_recipe(_exactly(name), kind, algorithm_key="no_quantize")
@@ -62,7 +54,7 @@ class LiteRtQuantiser:
     def write_alone(self, path: Path, layer: str) -> None:
         """See `Quantiser.write_alone`."""
         if layer not in {one.name for one in self.layers}:
-            path.write_bytes(with_fields(self._float, self._fields, half=False))
+            path.write_bytes(finished(self._float, self._fields, "fp32"))
             return
         quantizer = self._quantizer()
         for kind in _KINDS:
@@ -72,12 +64,44 @@ class LiteRtQuantiser:
     def _write(self, quantizer: Any, path: Path) -> None:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             made = quantizer.quantize(self._ranges, enable_progress_report=False).quantized_model
-        path.write_bytes(with_fields(bytes(made), self._fields, half=False))
+        path.write_bytes(finished(bytes(made), self._fields, "int8"))
 
     def integer_layers(self, path: Path) -> frozenset[str]:
         """Read from the file, which LiteRT runs as it stands."""
         found = [integer for _, integer in _layers(path.read_bytes())]
         return frozenset(layer.name for layer, integer in zip(self.layers, found, strict=True) if integer)
+
+
+def _everything() -> Any:
+    """The recipe for all operations but the file's ends, which take and give what the float file does."""
+    from ai_edge_quantizer import recipe, recipe_manager
+
+    rules = recipe_manager.RecipeManager()
+    rules.load_quantization_recipe(recipe.static_wi8_ai8())
+    for end in ("INPUT", "OUTPUT"):
+        rules.add_quantization_config(".*", end, algorithm_key="no_quantize")
+    return rules.get_quantization_recipe()
+
+
+def _ranges(content: bytes, batches: Sequence[npt.NDArray[Any]]) -> dict[str, Any]:
+    """The mean over images of every map's least and largest value, as ai-edge-quantizer takes them.
+
+    Its own average begins with the first image and counts each further one for a twentieth.
+    """
+    from ai_edge_quantizer import calibrator, recipe_manager
+
+    rules = recipe_manager.RecipeManager()
+    rules.load_quantization_recipe(_everything())
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        watcher = calibrator.Calibrator(content, num_threads=1, qsv_update_func=_summed)
+        signature, name = _signature(content)
+        watcher.calibrate({signature: [{name: batch} for batch in batches]}, rules)
+    sums = watcher.get_model_qsvs()
+    return {tensor: {end: value / len(batches) for end, value in ends.items()} for tensor, ends in sums.items()}
+
+
+def _summed(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {end: one[end] + other[end] for end in one}
 
 
 def _exactly(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -52,29 +52,30 @@ class OpenVinoQuantiser:
 
     def write(self, path: Path, float_layers: Collection[str]) -> None:
         """See `Quantiser.write`."""
-        model = self._quantised.clone()
-        named = {operation.get_friendly_name(): operation for operation in self._float.get_ordered_ops()}
-        for operation in model.get_ordered_ops():
-            if operation.get_friendly_name() in float_layers and operation.get_type_name() in _SUMMED:
-                _turn_back(operation, named[operation.get_friendly_name()])
-        self._save(model, path)
+        self._save(self._with_float(float_layers), path)
 
     def write_alone(self, path: Path, layer: str) -> None:
         """See `Quantiser.write_alone`."""
-        model = self._quantised.clone()
-        named = {operation.get_friendly_name(): operation for operation in self._float.get_ordered_ops()}
+        model = self._with_float({one.name for one in self.layers} - {layer})
         for operation in model.get_ordered_ops():
-            if operation.get_type_name() in _SUMMED and operation.get_friendly_name() != layer:
-                _turn_back(operation, named[operation.get_friendly_name()])
             if operation.get_type_name() == "FakeQuantize":
                 for reader in operation.output(0).get_target_inputs():
                     if reader.get_node().get_friendly_name() != layer:
                         reader.replace_source_output(operation.input_value(0))
         self._save(model, path)
 
+    def _with_float(self, layers: Collection[str]) -> Any:
+        """A copy of the quantised model in which these layers compute what they did before."""
+        model = self._quantised.clone()
+        original = {operation.get_friendly_name(): operation for operation in self._float.get_ordered_ops()}
+        for operation in model.get_ordered_ops():
+            if operation.get_friendly_name() in layers and operation.get_type_name() in _SUMMED:
+                _turn_back(operation, original)
+        return model
+
     def _save(self, model: Any, path: Path) -> None:
         openvino_exporter.shorten_names(model, {layer.name for layer in self.layers})
-        openvino_exporter.save(model, self._fields, path)
+        openvino_exporter.save(model, self._fields, path, small=True)
 
     def integer_layers(self, path: Path) -> frozenset[str]:
         """Read from the graph as the CPU plugin compiled it."""
@@ -109,17 +110,26 @@ def _layers(model: Any, shape: tuple[int, ...]) -> Iterator[Layer]:
         yield Layer(operation.get_friendly_name(), values * max(1, summed))
 
 
-def _turn_back(operation: Any, original: Any) -> None:
-    """The layer reads the map before it was rounded, and its float weights."""
-    from openvino import opset13
-
+def _turn_back(operation: Any, original: Mapping[str, Any]) -> None:
+    """The layer reads the map before it was rounded, its float weights, and the bias that NNCF corrected for both."""
     rounded = operation.input_value(0).get_node()
     if rounded.get_type_name() == "FakeQuantize":
         operation.input(0).replace_source_output(rounded.input_value(0))
-    weights = original.input_value(1).get_node()
-    if weights.get_type_name() == "Constant":
-        restored = opset13.constant(np.array(weights.data), dtype=np.float32)
-        operation.input(1).replace_source_output(restored.output(0))
+    _restore(operation, original)
+    for reader in operation.output(0).get_target_inputs():
+        if reader.get_node().get_type_name() == "Add":
+            _restore(reader.get_node(), original)
+
+
+def _restore(operation: Any, original: Mapping[str, Any]) -> None:
+    """The constants that `operation` had in the float model."""
+    from openvino import opset13
+
+    former = original.get(operation.get_friendly_name())
+    for place, value in enumerate([] if former is None else former.input_values()):
+        if value.get_node().get_type_name() == "Constant":
+            restored = opset13.constant(np.array(value.get_node().data))
+            operation.input(place).replace_source_output(restored.output(0))
 
 
 @contextmanager

@@ -252,8 +252,12 @@ def quantiser_of(name: str) -> Any:
     return getattr(import_module(f"fleetseg.quantise.{module}"), kind)
 
 
+def can_quantise(chosen: Format) -> bool:
+    """Whether the package that quantises files of the format is installed."""
+    return chosen.name in _QUANTISERS and find_spec(_QUANTISERS[chosen.name][2]) is not None
+
+
 def _require(chosen: Format) -> None:
     chosen.require()
-    _, _, package, extra = _QUANTISERS[chosen.name]
-    if find_spec(package) is None:
-        raise MissingExtraError(f"int8 for {chosen.title}", extra)
+    if not can_quantise(chosen):
+        raise MissingExtraError(f"int8 for {chosen.title}", _QUANTISERS[chosen.name][3])
