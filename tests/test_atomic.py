@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetseg.atomic import check_writable, replacing, write_bytes
+from fleetseg.atomic import check_writable, files_in, folder_beside, move_into, replacing, write_bytes
 from fleetseg.errors import OutputError
 
 
@@ -61,3 +61,28 @@ def test_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"file/x: cannot be written to \(Not a directory\)$"):
         check_writable(tmp_path / "file" / "x")
+
+
+def test_several_files_appear_together(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text("old")
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "gone").write_text("old")
+    with folder_beside(tmp_path / "a.xml") as folder:
+        assert folder.parent == tmp_path
+        for name in ("a.xml", "a.bin", "net/new"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text("new")
+        assert (tmp_path / "a.xml").read_text() == "old"
+        move_into(folder, tmp_path)
+    found = {str(path.relative_to(tmp_path)): path.read_text() for path in files_in(tmp_path)}
+    assert found == dict.fromkeys(("a.xml", "a.bin", "net/new"), "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "a.xml", "net"]
+
+
+def test_a_folder_beside_is_gone_after_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="power cut"), folder_beside(tmp_path / "a") as folder:
+        (folder / "a").write_text("ne")
+        raise RuntimeError("power cut")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OutputError, match="missing/a: cannot be written"), folder_beside(tmp_path / "missing" / "a"):
+        pass

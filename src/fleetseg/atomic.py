@@ -1,9 +1,11 @@
-"""Writing a file so that nobody ever sees half of it."""
+"""Writing files so that nobody ever sees half of them."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +60,46 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 def write_text(path: str | Path, content: str) -> None:
     """Write UTF-8 text atomically; `OutputError` if that is impossible."""
     write_bytes(path, content.encode())
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """A folder in `path`'s, which must exist, on the same disk; gone afterwards whatever happens.
+
+    For what consists of several files: `move_into` puts them where they belong. `OutputError` names `path`.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.stem[:60]}.", suffix=".tmp", dir=path.parent))
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def move_into(folder: Path, parent: Path) -> None:
+    """Everything in `folder` to `parent`; what stands there under the same name is replaced.
+
+    `OutputError` names what could not be moved.
+    """
+    for path in list(folder.iterdir()):
+        target = parent / path.name
+        try:
+            if target.is_dir() and not target.is_symlink():
+                # A folder cannot take a folder's place in one step: the old one steps aside, and is still whole.
+                with folder_beside(target) as aside:
+                    target.replace(aside / target.name)
+                    path.replace(target)
+            else:
+                path.replace(target)
+        except OSError as error:
+            raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """All files below a folder."""
+    return (path for path in folder.rglob("*") if path.is_file())
 
 
 def _remove(path: Path) -> None:

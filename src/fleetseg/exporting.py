@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import statistics
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fleetseg.atomic import check_writable
+from fleetseg.atomic import check_writable, files_in, folder_beside, move_into
 from fleetseg.compilation import read_network, write_library
 from fleetseg.data.scene_dataset import Scenes
-from fleetseg.errors import ExportError, FleetsegError, OutputError, UsageError
+from fleetseg.errors import ExportError, FleetsegError, UsageError
 from fleetseg.exporters.formats import Format, format_named
 from fleetseg.image import check_size, resize_image
 from fleetseg.metadata import ExportedForm, ModelMetadata
@@ -121,7 +117,7 @@ def export(model: str, out: str | Path, request: ExportRequest) -> ExportReport:
     chosen.require()
     network, metadata = read_network(model)
     form = form_of(request)
-    with workplace(out) as folder:
+    with folder_beside(out) as folder:
         place = folder / out.name
         if chosen.name == "c":
             assert request.size is not None
@@ -248,33 +244,3 @@ def _check_agreement(chosen: Format, found: Agreement, precision: str) -> None:
         f"the {chosen.title} file gives {100 * found.same_classes:.2f}% of the pixels the network's class on "
         f"{found.engine} (at least {100 * least:g}% is needed{differs}); nothing was kept"
     )
-
-
-@contextmanager
-def workplace(out: Path) -> Iterator[Path]:
-    """A folder beside `out`, on the same disk, gone afterwards whatever happens."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.stem[:60]}.", suffix=".tmp", dir=out.parent))
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror or error})") from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def move_into(folder: Path, parent: Path) -> None:
-    """Everything in `folder` to `parent`; what stands there under the same name is replaced."""
-    for path in folder.iterdir():
-        target = parent / path.name
-        try:
-            if target.is_dir() and not target.is_symlink():
-                shutil.rmtree(target)
-            path.replace(target)
-        except OSError as error:
-            raise OutputError(f"{target}: cannot be written ({error.strerror or error})") from error
-
-
-def files_in(folder: Path) -> Iterator[Path]:
-    """All files below a folder."""
-    return (path for path in folder.rglob("*") if path.is_file())

@@ -9,20 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fleetseg.atomic import files_in, folder_beside, move_into
 from fleetseg.compilation import read_network
 from fleetseg.errors import ExportError, MissingExtraError, UsageError
 from fleetseg.evaluation import Evaluation
 from fleetseg.exporters.formats import Format, format_named
-from fleetseg.exporting import (
-    ExportRequest,
-    check_ends,
-    check_out,
-    files_in,
-    form_of,
-    move_into,
-    workplace,
-    write_format,
-)
+from fleetseg.exporting import ExportRequest, check_ends, check_out, form_of, write_format
 from fleetseg.metadata import ModelMetadata
 from fleetseg.quantise.calibration import QuantisationData, Track, batches, open_data, untold
 from fleetseg.quantise.measuring import SENSITIVITY_IMAGES, accuracy, change, latencies, outputs
@@ -76,7 +68,7 @@ def export_int8(
         int8.calibration_images,
         metadata.network.in_channels,
     )
-    with workplace(out) as folder:
+    with folder_beside(out) as folder:
         work = _Work(folder, chosen, request, int8, data, metadata, track)
         work.write_references(network)
         found, epochs = work.quantise(network), 0
