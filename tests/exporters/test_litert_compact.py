@@ -108,3 +108,28 @@ def test_smaller_with_our_field_inside() -> None:
     assert bytes(model.buffers[entry.buffer].data) == b"our words"
     assert len(model.subgraphs[0].tensors) == 3  # image, slopes, output
     assert len(finished(content, "", "fp32")) < len(content)
+
+
+def values_behind(content: bytes) -> bytes:
+    """The same model with its constants behind the flat-buffer."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    kept = [bytes(buffer.data) if buffer.data is not None else b"" for buffer in model.buffers]
+    length = 1
+    for _ in range(2):
+        place = length
+        for buffer, values in zip(model.buffers, kept, strict=True):
+            if values:
+                buffer.data, buffer.offset, buffer.size = None, place, len(values)
+            place += len(values)
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        length = len(builder.Output())
+    return bytes(builder.Output()) + b"".join(kept)
+
+
+def test_values_behind_the_flat_buffer_are_not_lost() -> None:
+    content = flat_buffer()
+    behind = values_behind(content)
+    x = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
+    np.testing.assert_array_equal(run(finished(behind, "{}", "fp32"), x), run(content, x))
+    np.testing.assert_array_equal(run(finished(behind, "{}", "int8"), x), run(content, x))

@@ -27,6 +27,7 @@ def finished(content: bytes, text: str, precision: str) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    _take_in(model, content)
     if precision != "int8":
         fuse_prelu(model, schema)
     if precision == "fp16":
@@ -38,6 +39,14 @@ def finished(content: bytes, text: str, precision: str) -> bytes:
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), _IDENTIFIER)
     return bytes(builder.Output())
+
+
+def _take_in(model: Any, content: bytes) -> None:
+    """Move values into the flat-buffer that ai-edge-quantizer left behind it, where they would get lost."""
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # 1 means nowhere
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+        buffer.offset = buffer.size = 0
 
 
 def _added_buffer(model: Any, schema: Any, content: bytes) -> int:
