@@ -152,10 +152,10 @@ async def overload(url: str, images: list[bytes], rate: float, seconds: float) -
 # ---- the whole ----
 
 
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process, 10⁶ bytes."""
+def resident_mb(pid: int, what: str = "VmRSS") -> float:
+    """Resident memory of a process now, or its peak so far (VmHWM), 10⁶ bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return round(1024 * int(status.split("VmRSS:")[1].split()[0]) / 1e6, 1)
+    return round(1024 * int(status.split(f"{what}:")[1].split()[0]) / 1e6, 1)
 
 
 def measure(arguments: argparse.Namespace, library: Path, size: tuple[int, int]) -> dict[str, object]:
@@ -185,6 +185,7 @@ def measure(arguments: argparse.Namespace, library: Path, size: tuple[int, int])
         one_loop, loops, service = (statistics.median(values) for values in zip(*rounds, strict=True))
         answers = asyncio.run(check_answers(url, images, masks, arguments.requests, count, process.pid))
         flood = asyncio.run(overload(url, images, 2 * service, seconds))
+        peak = resident_mb(process.pid, "VmHWM")
     finally:
         process.terminate()
         ended = process.wait(60)
@@ -197,6 +198,7 @@ def measure(arguments: argparse.Namespace, library: Path, size: tuple[int, int])
         "queue": arguments.queue,
         "answers": answers,
         "overload": {**flood, "bound_ms": round(1000 * (arguments.queue + workers) / service, 1)},
+        "peak_resident_mb": peak,
         "exit_status": ended,
     }
 
@@ -226,7 +228,8 @@ def main() -> None:
         f"{result['workers']}\nservice        {result['service_per_second']} images/s, ratio {result['ratio']}"
     )
     print(f"answers        {answers['requests']} checked, wrong: {answers['wrong'] or 'none'}")
-    print(f"memory         {answers['resident_mb'][1:2]} → {answers['resident_mb'][-1]} MB")
+    memory = answers["resident_mb"]
+    print(f"memory         {memory[:2][-1]} → {memory[-1]} MB in these, {result['peak_resident_mb']} MB at the most")
     print(
         f"twice as much  {flood['statuses']}, p50 {flood['p50_ms']} ms, p99 {flood['p99_ms']} ms "
         f"(queue allows {flood['bound_ms']} ms)"

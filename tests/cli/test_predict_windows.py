@@ -88,7 +88,7 @@ def test_any_option_of_windows_asks_for_them(colour_onnx: Path, picture: np.ndar
         ["--scales", "1,2"],
         ["--flip"],
         ["--downsample", "2"],
-        ["--batch", "2"],
+        ["--window-batch", "2"],
     ):
         assert main(["predict", str(colour_onnx), "a.png", "--out", "o", *option]) == 0
         assert Path("o/a_labels.tif").exists()

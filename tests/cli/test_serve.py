@@ -60,6 +60,7 @@ def test_hosts_that_are_answered() -> None:
     assert serve._hosts("0.0.0.0", []) is None
     assert serve._hosts("127.0.0.1", ["Box"]) == ("localhost", "127.0.0.1", "[::1]", "box")
     assert "box" in (serve._hosts("0.0.0.0", ["box"]) or ())
+    assert "[fd00::1]" in (serve._hosts("FD00::1", ["box"]) or ()), "as browsers write it in the Host header"
 
 
 def test_a_size_that_a_library_does_not_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

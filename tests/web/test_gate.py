@@ -49,7 +49,15 @@ def test_allowed_origins_get_their_headers(client_with: ClientWith) -> None:
     preflight = client.options("/v1/segment", headers=asked)
     assert preflight.status_code == 200
     assert preflight.headers["access-control-allow-origin"] == "https://friend.example"
-    assert client.get("/healthz", headers={"Origin": "https://evil.example"}).status_code == 403
+    refused = client.get("/v1/models", headers={"Origin": "https://friend.example"})
+    # Without it the page would learn nothing of the reason.
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://friend.example")
+    for path in ("/healthz", "/v1/models"):
+        refused = client.get(path, headers={"Origin": "https://evil.example"})
+        assert refused.status_code == 403
+        assert "access-control-allow-origin" not in refused.headers
+    asked["Origin"] = "https://evil.example"
+    assert client.options("/v1/segment", headers=asked).status_code == 400
 
 
 def test_keys(client_with: ClientWith) -> None:

@@ -254,7 +254,7 @@ def saved(browser: Browser, button: str, name: str) -> np.ndarray[Any, np.dtype[
 @pytest.mark.parametrize(
     ("content", "name", "sentence"),
     [
-        (b"no picture", "broken.png", "broken.png: The image: is broken or no PNG, JPEG"),
+        (b"no picture", "broken.png", "broken.png: is broken or no PNG, JPEG"),
         (b"text", "notes.txt", "notes.txt is no picture."),
     ],
 )

@@ -164,6 +164,18 @@ def test_a_body_without_a_length_is_bounded_too(client: TestClient) -> None:
     assert client.post("/v1/segment", content=endless()).status_code == 413
 
 
+def test_uploads_share_their_memory(client: TestClient, service: Service, noise: Picture, png_of: PngOf) -> None:
+    with service.uploads.share() as take:
+        for _ in range(16):
+            take(service.settings.max_bytes)
+        response = client.post("/v1/segment", content=png_of(noise))
+        assert (response.status_code, response.headers["retry-after"]) == (429, "1")
+        assert response.json()["detail"] == "800,000 bytes of uploads are held already; try again in 1 s"
+    assert client.post("/v1/segment", content=png_of(noise)).status_code == 200
+    assert client.post("/v1/segment", content=b"broken").status_code == 422
+    assert service.uploads.held == 0
+
+
 def test_a_full_queue_answers_when_to_come_back(
     client: TestClient, service: Service, noise: Picture, png_of: PngOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,3 +109,16 @@ def test_streams_are_counted(client_with: Callable[..., TestClient], service: Se
             second.receive_bytes()
         assert refused.value.code == 1013
         assert len(service.streams) == 1
+
+
+def test_a_silent_stream_gives_its_place_to_others(
+    client: TestClient, service: Service, png_of: PngOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.5)
+    with client.websocket_connect(ADDRESS) as socket:
+        socket.send_bytes(png_of(np.zeros((8, 8, 3), np.uint8)))
+        unpacked(socket.receive_bytes())
+        with pytest.raises(WebSocketDisconnect) as ended:
+            socket.receive_bytes()
+    assert (ended.value.code, ended.value.reason) == (1000, "no frame came for 0.5 seconds")
+    assert not service.streams

@@ -102,12 +102,22 @@ def _matching(pattern: str) -> Iterator[tuple[Path, PurePath]]:
 
 
 def free_stem(name: PurePath, taken: set[str]) -> PurePath:
-    """`name`, numbered if one of its results is taken; case does not count, as on some disks."""
+    """`name`, numbered if one of its results belongs to a name that is taken; case does not count, as on some disks.
+
+    `taken`: what was returned so far, in lower case; the new one is added.
+    """
     number = 1
     while True:
         stem = name if number == 1 else name.with_name(f"{name.name}_{number}")
-        results = {f"{stem}{suffix}".casefold() for suffix in RESULT_SUFFIXES}
-        if not results & taken:
-            taken |= results
+        folded = str(stem).casefold()
+        if not any(other in taken for other in _sharing(folded)):
+            taken.add(folded)
             return stem
         number += 1
+
+
+def _sharing(stem: str) -> Iterator[str]:
+    """Every stem of which one result would have the name of one of this stem's; itself, too."""
+    for own in RESULT_SUFFIXES:
+        result = stem + own
+        yield from (result.removesuffix(other) for other in RESULT_SUFFIXES if result.endswith(other))

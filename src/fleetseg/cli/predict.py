@@ -16,8 +16,8 @@ from fleetseg.cli.predict_options import refuse_others
 from fleetseg.cli.predict_windows import (
     OVERLAP,
     BackgroundOption,
-    BatchOption,
     DownsampleOption,
+    WindowBatchOption,
     WindowsOption,
     sliding,
 )
@@ -111,7 +111,7 @@ def predict(
     flip: FlipOption = False,
     downsample: DownsampleOption = 1.0,
     skip_background: BackgroundOption = False,
-    batch: BatchOption = 1,
+    window_batch: WindowBatchOption = 1,
     engine: EngineOption = "own",
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
@@ -140,7 +140,7 @@ def predict(
         },
     }
     whole = "--size" if size is not None else "--confidence" if confidence else None
-    sight = sliding(windows, window, overlap, scales, flip, downsample, skip_background, batch, whole)
+    sight = sliding(windows, window, overlap, scales, flip, downsample, skip_background, window_batch, whole)
     given["images"]["--windows"] = sight.forced is True
     choose_size = size_rule(size)
     asked = use_network(own_network)

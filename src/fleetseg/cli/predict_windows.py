@@ -48,8 +48,11 @@ BackgroundOption = Annotated[
     bool,
     typer.Option("--skip-background", help="Windows: leave out the glass of a slide, what has no colour."),
 ]
-BatchOption = Annotated[
-    int, typer.Option("--batch", min=1, max=256, metavar="N", help="Windows: how many are one run of the network.")
+WindowBatchOption = Annotated[
+    int,
+    typer.Option(
+        "--window-batch", min=1, max=256, metavar="N", help="Windows: how many the network sees at once; for GPUs."
+    ),
 ]
 
 
@@ -97,7 +100,7 @@ def sliding(
     flip: bool,
     downsample: float,
     skip_background: bool,
-    batch: int,
+    window_batch: int,
     whole: str | None,
 ) -> Sliding:
     """From the options; any that is about windows asks for them.
@@ -112,7 +115,7 @@ def sliding(
         downsample,
         parse_views(scales, flip, None, overlap),
         skip_background,
-        batch,
+        window_batch,
     )
     by_default = WindowOptions(overlap=OVERLAP, views=parse_views(None, False, None, overlap))
     if asked or options != by_default:

@@ -163,7 +163,7 @@ def _origins(origins: Sequence[str]) -> tuple[str, ...]:
         scheme, _, rest = origin.partition("://")
         if origin != "*" and (scheme not in ("http", "https") or not rest or "/" in rest):
             raise UsageError(f"--allow-origin {origin}: scheme and host are needed, such as https://example.org, or *")
-    return tuple(origins)
+    return tuple(origin.lower() for origin in origins)  # as browsers write them
 
 
 def _hosts(host: str, allowed: Sequence[str]) -> tuple[str, ...] | None:
@@ -173,7 +173,8 @@ def _hosts(host: str, allowed: Sequence[str]) -> tuple[str, ...] | None:
     loopback = host in ("localhost", "::1") or host.startswith("127.")
     if not loopback and not allowed:
         return None
-    return tuple(dict.fromkeys((*LOOPBACK_HOSTS, host, *(name.lower() for name in allowed))))
+    own = f"[{host}]" if ":" in host else host
+    return tuple(dict.fromkeys((*LOOPBACK_HOSTS, own.lower(), *(name.lower() for name in allowed))))
 
 
 def _announce(address: str, networks: Sequence[ServedModel], as_json: bool) -> None:

@@ -33,13 +33,15 @@ def create_application(service: Service) -> ASGIApp:
     async def stream(socket: WebSocket) -> None:
         await serve_stream(socket, service)
 
+    gate = Gate(app, service.settings)
     origins = service.settings.origins
-    if origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
-            expose_headers=["Retry-After", "Server-Timing", "X-Engine", "X-Request-ID"],
-        )
-    return Gate(app, service.settings)
+    if not origins:
+        return gate
+    # Around the gate, so that allowed pages can read its refusals, too.
+    return CORSMiddleware(
+        gate,
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+        expose_headers=["Retry-After", "Server-Timing", "X-Engine", "X-Request-ID"],
+    )

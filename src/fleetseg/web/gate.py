@@ -72,7 +72,7 @@ class Gate:
         self._check_host(headers)
         self._check_origin(headers)
         is_open = path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
-        if self._key is not None and not is_open and scope.get("method") != "OPTIONS":
+        if self._key is not None and not is_open:
             self._check_key(headers)
 
     def _check_host(self, headers: Headers) -> None:

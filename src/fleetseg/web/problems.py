@@ -35,11 +35,16 @@ _KIND_OF_STATUS = {status: kind for kind, (status, _) in KINDS.items()}
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
     """A request that is answered with a problem document."""
 
-    def __init__(self, kind: str, detail: str, retry_after: int | None = None) -> None:
+    def __init__(self, kind: str, detail: str, retry_after: int | None = None, allow: str | None = None) -> None:
+        """`retry_after` (seconds) and `allow` (methods) are the headers of these names."""
         super().__init__(detail)
         self.kind = kind
         self.status, self.title = KINDS[kind]
-        self.retry_after = retry_after
+        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        if allow is not None:
+            self.headers["Allow"] = allow
+        if kind == "key-needed":
+            self.headers["WWW-Authenticate"] = "Bearer"
 
     def document(self) -> dict[str, Any]:
         """The JSON object of RFC 9457."""
@@ -52,10 +57,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 
     def response(self) -> JSONResponse:
         """The whole answer."""
-        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        if self.kind == "key-needed":
-            headers["WWW-Authenticate"] = "Bearer"
-        return JSONResponse(self.document(), self.status, headers, MEDIA_TYPE)
+        return JSONResponse(self.document(), self.status, self.headers, MEDIA_TYPE)
 
 
 def problem_of(error: Exception) -> Problem:
@@ -64,7 +66,8 @@ def problem_of(error: Exception) -> Problem:
         return error
     if isinstance(error, HTTPException):
         kind = _KIND_OF_STATUS.get(error.status_code, "bad-request" if error.status_code < 500 else "failed")
-        return Problem(kind, f"{error.detail}; /docs lists what there is")
+        allow = (error.headers or {}).get("Allow")
+        return Problem(kind, f"{error.detail}; /docs lists what there is", allow=allow)
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         return Problem("bad-request", f"{first['loc'][-1]}: {first['msg']}; it is {str(first.get('input'))[:80]!r}")

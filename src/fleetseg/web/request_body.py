@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -17,7 +18,35 @@ _FORM_OVERHEAD = 10_000
 _WANTED = "send the bytes of one image as the body, or as the field 'image' of multipart/form-data"
 
 
-async def read_image_bytes(request: Request, max_bytes: int, deadline: float) -> bytes:
+#: Is told of every piece of a body; `Problem` if there is no room for it.
+Take = Callable[[int], None]
+
+
+class UploadRoom:
+    """The memory that all uploads may take together, from their first byte to their answer."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self.held = limit, 0
+
+    @contextmanager
+    def share(self) -> Iterator[Take]:
+        """What one request takes; it is given back when the block ends. Taking raises `Problem` 429 without room."""
+        mine = 0
+
+        def take(count: int) -> None:
+            nonlocal mine
+            if self.held + count > self._limit:
+                raise Problem("overloaded", f"{self.held:,} bytes of uploads are held already; try again in 1 s", 1)
+            mine += count
+            self.held += count
+
+        try:
+            yield take
+        finally:
+            self.held -= mine
+
+
+async def read_image_bytes(request: Request, max_bytes: int, deadline: float, take: Take) -> bytes:
     """The image in a request's body, bare or as a form's file. `Problem` for everything else."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem("unsupported-type", "a compressed body is not taken; images are compressed already")
@@ -25,14 +54,14 @@ async def read_image_bytes(request: Request, max_bytes: int, deadline: float) ->
     is_form = kind == "multipart/form-data"
     if not (is_form or kind in ("", "application/octet-stream") or kind.startswith("image/")):
         raise Problem("unsupported-type", f"the content type is {kind[:60]!r}; {_WANTED}")
-    body = await _bounded(request, max_bytes + (_FORM_OVERHEAD if is_form else 0), max_bytes, deadline)
+    body = await _bounded(request, max_bytes + (_FORM_OVERHEAD if is_form else 0), max_bytes, deadline, take)
     content = await _only_file(request, body) if is_form else body
     if not content:
         raise Problem("bad-request", f"the body is empty; {_WANTED}")
     return content
 
 
-async def _bounded(request: Request, limit: int, told: int, deadline: float) -> bytes:
+async def _bounded(request: Request, limit: int, told: int, deadline: float, take: Take) -> bytes:
     sentence = f"the body has more than {told:,} bytes; make the image smaller"
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
@@ -45,6 +74,7 @@ async def _bounded(request: Request, limit: int, told: int, deadline: float) -> 
                 size += len(part)
                 if size > limit:
                     raise Problem("too-large", sentence)
+                take(len(part))
                 parts.append(part)
     except TimeoutError:
         raise Problem("too-slow", "the body did not arrive within the time limit; nothing was done") from None

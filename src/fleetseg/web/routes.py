@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -15,8 +16,6 @@ from fleetseg.web.segmenting import Answer, Format, Wanted, answer
 from fleetseg.web.served_model import ServedModel
 from fleetseg.web.service import Service
 
-#: Uploads read at once, as a multiple of the queue: slow ones must not keep quick ones out.
-_UPLOADS = 4
 _LONGEST_ID = 100
 
 
@@ -126,15 +125,11 @@ async def _segmented(service: Service, request: Request, served: ServedModel, wa
     limits = service.settings
     # Before the body is read: what would be refused need not be sent.
     service.queue.check_room()
-    if service.uploads >= _UPLOADS * (limits.queue + limits.workers):
-        raise Problem("overloaded", f"{service.uploads} uploads are under way already; try again in 1 s", 1)
     deadline = started + limits.max_seconds
-    service.uploads += 1
-    try:
-        content = await read_image_bytes(request, limits.max_bytes, deadline)
-    finally:
-        service.uploads -= 1
-    done = await service.queue.run(lambda alone: answer(content, served, wanted, limits.max_pixels, alone), deadline)
+    with service.uploads.share() as take:
+        content = await read_image_bytes(request, limits.max_bytes, deadline, take)
+        work = partial(answer, content, served, wanted, limits.max_pixels)
+        done = await service.queue.run(work, deadline)
     service.metrics.segmented(served.name, done.facts["engine"], "post", done.seconds)
     return done
 

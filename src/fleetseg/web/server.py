@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 import uvicorn
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from fleetseg.errors import ServiceError
 from fleetseg.web.application import create_application
+from fleetseg.web.connection import Connection
 from fleetseg.web.service import Service
 from fleetseg.web.stream import GOING_AWAY
 
@@ -20,8 +22,14 @@ from fleetseg.web.stream import GOING_AWAY
 _LONGEST_HEAD = 16_384
 #: Connections at once; beyond, they are answered 503 and closed.
 _CONNECTIONS = 1000
+#: Seconds until a connection must have sent the head of a request, the first one or the next.
+_SILENCE = 30
+#: Seconds after which a client that takes nothing of its answer is disconnected (where the system can do that).
+_UNTAKEN = 30
 #: Seconds added to a request's time limit before what still runs at the end is given up.
 _GRACE = 5
+#: Seconds in which streams must have been told that the service ends.
+_FAREWELL = 1.0
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -34,6 +42,8 @@ def listen(host: str, port: int) -> socket.socket:
     listening = socket.socket(family, kind, protocol)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # accepted connections inherit it; else their answers stay in memory
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _UNTAKEN)
         listening.bind(address)
         listening.listen(1024)
     except OSError as error:
@@ -54,13 +64,13 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 create_application(service),
                 # Its parser, unlike the faster one, bounds the head of a request.
-                http="h11",
+                http=Connection,
                 h11_max_incomplete_event_size=_LONGEST_HEAD,
                 ws="websockets-sansio",
                 ws_max_size=service.settings.max_bytes,
                 ws_per_message_deflate=False,
                 limit_concurrency=_CONNECTIONS,
-                timeout_keep_alive=30,
+                timeout_keep_alive=_SILENCE,
                 timeout_graceful_shutdown=int(service.settings.max_seconds) + _GRACE,
                 proxy_headers=False,
                 server_header=False,
@@ -79,9 +89,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Streams are told that the service goes away; then see uvicorn."""
-        for stream in list(self._service.streams):
-            with contextlib.suppress(Exception):  # it may have gone by itself
-                await stream.close(GOING_AWAY, "the service is ending")
+        with contextlib.suppress(TimeoutError):  # of clients that do not read
+            async with asyncio.timeout(_FAREWELL):
+                await asyncio.gather(*(_say_farewell(stream) for stream in self._service.streams))
         await super().shutdown(sockets)
         self._service.queue.close()
 
@@ -100,6 +110,11 @@ class Server(uvicorn.Server):
         finally:
             for number, handler in kept.items():
                 signal.signal(number, handler)
+
+
+async def _say_farewell(stream: WebSocket) -> None:
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it may have gone by itself
+        await stream.close(GOING_AWAY, "the service is ending")
 
 
 def run(service: Service, listening: socket.socket, ready: Callable[[], None]) -> None:

@@ -10,11 +10,15 @@ from starlette.websockets import WebSocket
 from fleetseg.errors import UnknownNameError
 from fleetseg.web.metrics import Metrics
 from fleetseg.web.problems import Problem, problem_of
+from fleetseg.web.request_body import UploadRoom
 from fleetseg.web.served_model import ServedModel
 from fleetseg.web.settings import Settings
 from fleetseg.web.work_queue import WorkQueue
 
 log = logging.getLogger("fleetseg.web")
+
+#: How many uploads of the largest kind may be in memory.
+_LARGEST_UPLOADS = 16
 
 
 class Service:
@@ -29,8 +33,7 @@ class Service:
         self.metrics = Metrics(lambda: self.queue.waiting)
         self.streams: set[WebSocket] = set()
         self.draining = False
-        #: Uploads that are being read, each of which may take `max_bytes` of memory.
-        self.uploads = 0
+        self.uploads = UploadRoom(_LARGEST_UPLOADS * settings.max_bytes)
 
     def model(self, name: str | None) -> ServedModel:
         """The network of a name; `UnknownNameError` offers the nearest."""

@@ -13,8 +13,10 @@ from fleetseg.web.problems import Problem, problem_of
 from fleetseg.web.segmenting import Answer, Wanted, stream_answer
 from fleetseg.web.service import Service
 
-#: Close codes of RFC 6455: going away, message too big is the server's own, try again later.
-GOING_AWAY, TRY_AGAIN_LATER = 1001, 1013
+#: Close codes of RFC 6455: normal, going away, try again later.
+NORMAL, GOING_AWAY, TRY_AGAIN_LATER = 1000, 1001, 1013
+#: Seconds without a message after which a stream gives its place to others.
+IDLE_SECONDS = 60.0
 
 
 class Choice(BaseModel):
@@ -56,19 +58,27 @@ class _Stream:
         self._frames = 0
 
     async def run(self) -> None:
-        """Receive until the client leaves."""
-        worker = asyncio.create_task(self._answer_frames())
+        """Receive until the client leaves or says nothing any more."""
+        answering = asyncio.create_task(self._answer_frames())
         try:
-            while True:
-                message = await self._socket.receive()
-                if message["type"] == "websocket.disconnect" or worker.done():
+            while not answering.done():
+                try:
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        message = await self._socket.receive()
+                except TimeoutError:
+                    await self._socket.close(NORMAL, f"no frame came for {IDLE_SECONDS:g} seconds")
+                    return
+                if message["type"] == "websocket.disconnect":
                     return
                 if message.get("bytes") is not None:
                     await self._take(message["bytes"])
                 else:
                     await self._configure(message.get("text") or "")
         finally:
-            worker.cancel()
+            answering.cancel()
+            await asyncio.wait([answering])
+            if not answering.cancelled():
+                answering.result()  # its failure is the stream's
 
     async def _take(self, content: bytes) -> None:
         frame, self._frames = self._frames, self._frames + 1

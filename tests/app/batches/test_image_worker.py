@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fleetseg.app.batches.image_worker import ImageWorker
-from fleetseg.app.batches.items import DONE, Item
+from fleetseg.app.batches.items import DONE, FAILED, Item
 from fleetseg.runtime import load
 
 from .noise_images import job_of, write_images
@@ -57,3 +57,20 @@ def test_key_of_a_job_is_what_decides_the_results(colour_onnx: Path, write_colou
     assert job.key == job_of(colour_onnx).key
     assert job.key != job_of(colour_onnx, overlay=True).key
     assert job.key != job_of(write_colour_onnx("other.onnx", stride=2)).key
+
+
+def test_what_nobody_foresaw_stays_with_its_image(
+    colour_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_images(tmp_path / "in", 2)
+
+    def fail(*_arguments: Any) -> Any:
+        raise ZeroDivisionError("odd\nimage")
+
+    worker, image = ImageWorker(job_of(colour_onnx)), str(tmp_path / "in/0000.png")
+    with monkeypatch.context() as patch:
+        patch.setattr("fleetseg.app.batches.image_worker.decode_image", fail)
+        record = worker(Item(image, str(tmp_path / "x")))
+    reason = "failed in a way that nobody foresaw (ZeroDivisionError: odd image)"
+    assert (record.status, record.error) == (FAILED, f"{image}: {reason}")
+    assert worker(Item(str(tmp_path / "in/0001.png"), str(tmp_path / "y"))).status == DONE

@@ -109,3 +109,15 @@ def test_wrong_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'fleetseg\[batch\]'"):
         places.read("memory://x")
+
+
+def test_a_failed_rename_leaves_nothing_unfinished(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise PermissionError("no renaming here")
+
+    monkeypatch.setattr(MemoryFileSystem, "mv", fail)
+    with pytest.raises(OutputError, match=r"memory://test-rename/a\.png: cannot be written \(not allowed: no renaming"):
+        places.write("memory://test-rename/a.png", b"content")
+    assert places.files_below("memory://test-rename") == []

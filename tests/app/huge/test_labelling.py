@@ -62,7 +62,7 @@ def test_bands_and_batches_change_nothing(
     options = {"window": (128, 96), "overlap": 0.25}
     expected = labels_of(blurring, tmp_path / "a.png", outputs(), **options)
     monkeypatch.setattr(plan_module, "SUMS_MEMORY", 1)
-    done = label_image(blurring, tmp_path / "a.png", outputs("narrow"), WindowOptions(**options, batch=3))
+    done = label_image(blurring, tmp_path / "a.png", outputs("narrow"), WindowOptions(**options, window_batch=3))
     assert len(done.plan.bands) == 3
     np.testing.assert_array_equal(tifffile.imread(outputs("narrow").labels), expected)
     # Nor could they here, where the overlap shows enough: the whole image gives the same.

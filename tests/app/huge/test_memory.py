@@ -42,6 +42,5 @@ def test_memory_of_a_huge_image(colour_onnx: Path, tmp_path: Path, name: str) ->
     with tifffile.TiffFile(tmp_path / "o" / "a_labels.tif") as file:
         assert [level.shape for level in file.series[0].levels][:2] == [(SIDE, SIDE), (SIDE // 2, SIDE // 2)]
         if name == "a.tif":
-            found = file.series[0].levels[0].pages[0].segments
-            labels = next(iter(found))[0].reshape(TILE, TILE)
+            labels = next(file.series[0].levels[0].pages[0].segments())[0].reshape(TILE, TILE)
             assert (labels == tile.argmax(axis=2)).mean() > 0.9

@@ -49,6 +49,9 @@ class ImageWorker:
         except (FleetsegError, MemoryError) as error:
             text = str(error) or "needs more memory than is free"
             done = dataclasses.replace(record, error=text if item.input in text else f"{item.input}: {text}")
+        except Exception as error:  # what nobody foresaw in one image must not end a night's work; it stays on record
+            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            done = dataclasses.replace(record, error=f"{item.input}: failed in a way that nobody foresaw ({text})")
         return dataclasses.replace(done, finished_at=time.time())
 
     def _results_exist(self, item: Item) -> bool:

@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,8 +55,13 @@ def write(url: str, content: bytes) -> None:
             folder, _, name = path.rpartition("/")
             system.makedirs(folder, exist_ok=True)
             temporary = f"{folder}/.{name}.{secrets.token_hex(4)}.tmp"
-            system.pipe_file(temporary, content)
-            system.mv(temporary, path)
+            try:
+                system.pipe_file(temporary, content)
+                system.mv(temporary, path)
+            except Exception:
+                with suppress(Exception):  # the place may be gone, and the first failure is the one to tell
+                    system.rm_file(temporary)
+                raise
 
     _tried(once, url, "cannot be written", OutputError)
 
@@ -128,9 +134,7 @@ def stamp(url: str) -> str | None:
             info = system.info(path)
         except FileNotFoundError:
             return None
-        changed = next(
-            (info[key] for key in ("ETag", "etag", "mtime", "LastModified", "modified", "created") if key in info), ""
-        )
+        changed = next((info[key] for key in _CHANGED if key in info), "")
         return f"{info.get('size')} {changed}"
 
     return _tried(once, url, "cannot be looked at", DataError)

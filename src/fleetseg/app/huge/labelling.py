@@ -31,7 +31,7 @@ class Group(NamedTuple):
 
 
 def label_band(
-    plan: Plan, band: Band, first_tile_row: int, batch: int, read: Read, classify: Classify
+    plan: Plan, band: Band, first_tile_row: int, window_batch: int, read: Read, classify: Classify
 ) -> Iterator[Picture]:
     """The rows of tiles of a band from `first_tile_row` on, each as (rows, columns) uint8 class ids, 255 for none.
 
@@ -39,7 +39,7 @@ def label_band(
     """
     top, width = first_tile_row * TILE, band.right - band.left
     sums = np.zeros((plan.num_classes, plan.sum_rows, width), np.float32)
-    groups = _ahead(list(_groups(plan, band, top, batch)), read)
+    groups = _ahead(list(_groups(plan, band, top, window_batch)), read)
     waiting = next(groups, None)
     for tile_row in range(first_tile_row, plan.tile_rows):
         top = tile_row * TILE
@@ -55,13 +55,13 @@ def label_band(
         _move_up(sums)
 
 
-def _groups(plan: Plan, band: Band, top: int, batch: int) -> Iterator[Group]:
+def _groups(plan: Plan, band: Band, top: int, window_batch: int) -> Iterator[Group]:
     """Every window that counts in the band at or below `top`, row by row."""
     grid = plan.grid
     columns = grid.columns.touching(band.left, band.right)
     for row in grid.rows.touching(top, plan.size[1]):
         wanted = [column for column in columns if plan.wants(grid.counted(Window(row, column)))]
-        for run in runs(wanted, batch):
+        for run in runs(wanted, window_batch):
             windows = tuple(Window(row, column) for column in run)
             left, above, _, _ = grid.box(windows[0])
             yield Group(windows, (left, above, *grid.box(windows[-1])[2:]))

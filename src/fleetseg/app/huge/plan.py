@@ -33,8 +33,8 @@ class WindowOptions:
     views: Views = Views()  # noqa: RUF009 - frozen
     #: Leave out what is glass on a slide: neither seen nor counted, 255 in the labels.
     skip_background: bool = False
-    #: How many windows are one run of the network.
-    batch: int = 1
+    #: How many windows the network sees at once.
+    window_batch: int = 1
 
 
 @dataclass(frozen=True)

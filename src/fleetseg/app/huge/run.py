@@ -95,7 +95,7 @@ def label_image(
         plan = plan_for(source.sizes[0], len(model.classes), window, options, wanted)
         store = TileStore(outputs.work / "labels.sqlite", _job(model, path, options, plan))
         try:
-            _label(plan, store, source, sight, options.batch, track, resuming)
+            _label(plan, store, source, sight, options.window_batch, track, resuming)
             areas = Areas.of(plan, source, model.labels, store.counts())
             _write(model, path, outputs, plan, store, source, areas)
         finally:
@@ -113,7 +113,7 @@ def _label(
     store: TileStore,
     source: Source,
     sight: Sight,
-    batch: int,
+    window_batch: int,
     track: Track,
     resuming: Callable[[float], None],
 ) -> None:
@@ -133,7 +133,7 @@ def _label(
     for band, row in track(left):
         if band.number != current:
             # What is finished of a band is its upper part.
-            rows, current = label_band(plan, band, row, batch, read, sight), band.number
+            rows, current = label_band(plan, band, row, window_batch, read, sight), band.number
         store.add(band.number, row, band.left // TILE, next(rows))
 
 

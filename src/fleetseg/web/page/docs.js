@@ -11,6 +11,12 @@ function element(name, text = "", ...children) {
   return made;
 }
 
+/** Text in which `code` stands between backticks. */
+function prose(name, text) {
+  const parts = text.split("`").map((part, place) => (place % 2 ? element("code", part) : part));
+  return element(name, "", ...parts);
+}
+
 function table(heading, rows) {
   if (!rows.length) return [];
   const body = element("tbody");
@@ -26,7 +32,7 @@ function kind(schema) {
 
 function section(path, method, { summary, description, parameters = [], responses }) {
   const heading = element("h2", "", element("b", method.toUpperCase()), path);
-  const made = element("section", "", heading, element("p", description ?? summary));
+  const made = element("section", "", heading, prose("p", description ?? summary));
   made.className = "operation";
   made.append(
     ...table("Parameters", parameters.map(({ name, schema, description: text }) => [name, kind(schema), text ?? ""])),

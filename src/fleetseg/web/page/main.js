@@ -42,46 +42,58 @@ function showNumbers({ facts }, { round, fps }) {
 
 // ---- still pictures ----
 
+function showBusy(on) {
+  $("busy").hidden = !on;
+  $("frame").setAttribute("aria-busy", String(on));
+}
+
+/** Do `work(signal)` and give up what was done before; resolves to null if something newer came, whatever happened. */
+async function instead(work) {
+  request?.abort();
+  const mine = (request = new AbortController());
+  showBusy(true);
+  try {
+    const found = await work(mine.signal);
+    return mine.signal.aborted ? null : found;
+  } catch (error) {
+    if (mine.signal.aborted) return null;
+    throw error;
+  } finally {
+    if (request === mine) showBusy(false);
+  }
+}
+
 async function look(blob, name, button) {
   stopCamera();
   calm();
-  request?.abort();
-  const mine = (request = new AbortController());
   pictures.mark(button ?? null);
   try {
-    const picture = await pictures.prepare(blob, name);
-    if (mine.signal.aborted) return null;
-    current = picture;
-    stage.show(picture.bitmap, name);
-    await label();
-    return picture;
+    return await instead(async (signal) => {
+      const picture = await pictures.prepare(blob, name);
+      if (signal.aborted) return null;
+      current = picture;
+      stage.show(picture.bitmap, name);
+      saving.allow(false);
+      await label(signal);
+      return picture;
+    });
   } catch (error) {
-    if (error.name !== "AbortError") complain(`${name}: ${error.message}`);
+    complain(`${name}: ${error.message.replace(/^The image: /, "")}`); // which has no name for the service
     return null;
   }
 }
 
 /** Label the current picture by the chosen model and engine. */
-async function label() {
+async function label(signal) {
   const { preview, name } = current;
-  const signal = request?.signal;
-  $("busy").hidden = false;
-  $("frame").setAttribute("aria-busy", "true");
   const started = performance.now();
-  try {
-    const answer = await api.segment(preview, choice(), signal);
-    if (signal?.aborted) return;
-    stage.setResult(answer);
-    legend.setShares(answer.facts.shares, true);
-    showNumbers(answer, { round: performance.now() - started, fps: 0 });
-    saving.allow();
-    say(`${name} is labelled.`);
-  } finally {
-    if (!signal?.aborted) {
-      $("busy").hidden = true;
-      $("frame").removeAttribute("aria-busy");
-    }
-  }
+  const answer = await api.segment(preview, choice(), signal);
+  if (signal.aborted) return;
+  stage.setResult(answer);
+  legend.setShares(answer.facts.shares, true);
+  showNumbers(answer, { round: performance.now() - started, fps: 0 });
+  saving.allow(true);
+  say(`${name} is labelled.`);
 }
 
 async function take(files) {
@@ -98,9 +110,7 @@ async function take(files) {
 async function again() {
   if (camera || !current) return;
   calm();
-  request?.abort();
-  request = new AbortController();
-  await label().catch((error) => error.name !== "AbortError" && complain(error.message));
+  await instead(label).catch((error) => complain(error.message));
 }
 
 // ---- camera ----
@@ -108,16 +118,18 @@ async function again() {
 async function startCamera() {
   calm();
   request?.abort();
+  request = null;
   pictures.mark(null);
   camera = new Camera({
     choice: () => ({ ...choice(), confidence: stage.isInspecting() }),
     onFrame(frame, answer, numbers, blob) {
-      $("busy").hidden = true;
+      if (answer.facts.model !== model().name) return; // chosen before; its classes are others
+      showBusy(false);
       stage.show(frame, "Camera", answer);
       current = { blob, preview: blob, name: "camera", bitmap: frame };
       legend.setShares(answer.facts.shares, false);
       showNumbers(answer, numbers);
-      saving.allow();
+      saving.allow(true);
     },
     onError: complain,
     onEnd() {
@@ -126,13 +138,12 @@ async function startCamera() {
     },
   });
   showCamera(true);
-  $("busy").hidden = false;
+  showBusy(true);
   try {
     await camera.start();
     say("The camera is labelled live.");
   } catch (error) {
     camera?.stop();
-    $("busy").hidden = true;
     complain(error.message);
   }
 }
@@ -145,7 +156,7 @@ function showCamera(on) {
   $("camera").textContent = on ? "Stop camera" : "Start camera";
   $("camera").setAttribute("aria-pressed", String(on));
   $("live-badge").hidden = !on;
-  if (!on) $("busy").hidden = true;
+  if (!on) showBusy(false);
 }
 
 $("camera").addEventListener("click", () => (camera ? stopCamera() : startCamera()));
@@ -187,7 +198,7 @@ function fill(select, values, texts = values) {
 
 function showEngines() {
   const engines = model().engines;
-  fill($("engine"), ["auto", ...engines], [`Fastest (${engines[0]})`, ...engines]);
+  fill($("engine"), ["auto", ...engines], [`Auto (${engines[0]})`, ...engines]);
 }
 
 function showModel() {

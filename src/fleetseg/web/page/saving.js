@@ -3,10 +3,10 @@
 const maskButton = document.getElementById("save-mask");
 const overlayButton = document.getElementById("save-overlay");
 
-/** From now on there is something to save. */
-export function allow() {
-  maskButton.disabled = false;
-  overlayButton.disabled = false;
+/** Whether there is something to save. */
+export function allow(on) {
+  maskButton.disabled = !on;
+  overlayButton.disabled = !on;
 }
 
 function save(blob, name, ending) {
