@@ -69,12 +69,12 @@ def run(words: list[str]) -> tuple[float, float, float]:
     return peak, processor, time.perf_counter() - started
 
 
-def measure(model: str, side: int, kind: str, threads: int, folder: Path) -> dict[str, object]:
+def measure(model: str, side: int, kind: str, window: str, threads: int, folder: Path) -> dict[str, object]:
     """One image of one size."""
     image = folder / f"mosaic{side}.{'tif' if kind == 'tiff' else 'jpg'}"
     write_mosaic(image, side, kind)
-    words = [sys.executable, "-m", "fleetseg", "predict", model, str(image), "--out", str(folder / "out"), "--windows"]
-    peak, processor, seconds = run([*words, "--threads", str(threads)])
+    words = [sys.executable, "-m", "fleetseg", "predict", model, str(image), "--out", str(folder / "out")]
+    peak, processor, seconds = run([*words, "--window", window, "--threads", str(threads)])
     about = json.loads((folder / "out" / f"mosaic{side}_areas.json").read_text())
     labels = folder / "out" / f"mosaic{side}_labels.tif"
     with tifffile.TiffFile(labels) as file:
@@ -127,7 +127,7 @@ def main() -> None:
         print("side   kind   megapixels  windows  peak MB  processor s  labels MB")
         for kind in arguments.kinds.split(","):
             for side in (int(word) for word in arguments.sizes.split(",")):
-                one = measure(model, side, kind, arguments.threads, Path(folder))
+                one = measure(model, side, kind, arguments.window, arguments.threads, Path(folder))
                 results.append(one)
                 print(row(one), flush=True)
     call = {key: getattr(arguments, key) for key in ("model", "window", "precision", "threads")}
