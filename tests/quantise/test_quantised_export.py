@@ -135,54 +135,35 @@ def test_litert(checkpoint: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_litert_layers_turned_back(random_network: Build, metadata_of: Build, tmp_path: Path) -> None:
-    pytest.importorskip("ai_edge_quantizer")
+@pytest.mark.parametrize(
+    ("name", "package", "suffix"), [("openvino", "nncf", ".xml"), ("litert", "ai_edge_quantizer", ".tflite")]
+)
+def test_layers_turned_back(
+    name: str, package: str, suffix: str, random_network: Build, metadata_of: Build, tmp_path: Path
+) -> None:
+    pytest.importorskip(package)
     import torch
 
     from fleetseg.metadata import ExportedForm
-    from fleetseg.quantise.litert_int8 import LiteRtQuantiser
+    from fleetseg.quantise.quantised_export import quantiser_of
 
     network = random_network("enet", 4, seed=3)
-    form = ExportedForm(format="litert", size=(32, 24), precision="int8")
+    form = ExportedForm(format=name, size=(32, 24), precision="int8")
     batches = [np.random.default_rng(k).standard_normal((1, 3, 24, 32)).astype(np.float32) for k in range(4)]
-    quantiser = LiteRtQuantiser(network, metadata_of(network), form, batches)
-    names, path = [layer.name for layer in quantiser.layers], tmp_path / "a.tflite"
+    quantiser = quantiser_of(name)(network, metadata_of(network), form, batches)
+    names, path = [layer.name for layer in quantiser.layers], tmp_path / f"a{suffix}"
     assert len(set(names)) == len(names)
-    quantiser.write(path, ())
-    assert quantiser.integer_layers(path) == set(names)
     quantiser.write(path, names[::2])
-    assert quantiser.integer_layers(path) == set(names[1::2])
+    found = quantiser.integer_layers(path)
+    # OpenVINO has no integer kernel for some of the narrowest layers.
+    assert found == set(names[1::2]) or (name == "openvino" and found <= set(names[1::2]))
     quantiser.write_alone(path, names[5])
     assert quantiser.integer_layers(path) == {names[5]}
     quantiser.write_alone(path, "")
     with torch.inference_mode():
         expected = network(torch.from_numpy(batches[0])).numpy()
-    found = load(path, threads=1).run(batches[0])  # type: ignore[attr-defined]
-    np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
-
-
-@pytest.mark.slow
-def test_openvino_layers_turned_back(random_network: Build, metadata_of: Build, tmp_path: Path) -> None:
-    pytest.importorskip("nncf")
-    import torch
-
-    from fleetseg.metadata import ExportedForm
-    from fleetseg.quantise.openvino_int8 import OpenVinoQuantiser
-
-    network = random_network("enet", 4, seed=3)
-    form = ExportedForm(format="openvino", size=(32, 24), precision="int8")
-    batches = [np.random.default_rng(k).standard_normal((1, 3, 24, 32)).astype(np.float32) for k in range(4)]
-    quantiser = OpenVinoQuantiser(network, metadata_of(network), form, batches)
-    names, path = [layer.name for layer in quantiser.layers], tmp_path / "a.xml"
-    quantiser.write(path, names[::2])
-    assert quantiser.integer_layers(path) <= set(names[1::2])
-    quantiser.write_alone(path, names[5])
-    assert quantiser.integer_layers(path) == {names[5]}
-    quantiser.write_alone(path, "")
-    with torch.inference_mode():
-        expected = network(torch.from_numpy(batches[0])).numpy()
-    found = load(path, threads=1).run(batches[0])  # type: ignore[attr-defined]
-    np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+    logits = load(path, threads=1).run(batches[0])  # type: ignore[attr-defined]
+    np.testing.assert_allclose(logits, expected, atol=1e-3 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(
