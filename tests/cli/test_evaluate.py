@@ -92,7 +92,7 @@ def test_any_list_file_names_a_split(colours: Path, colour_onnx: Path, capsys: p
         ({"--metric": "iiou"}, 2, "iIoU needs classes with Cityscapes' names"),
         ({"--ignore": "purple"}, 2, "There is no class 'purple'"),
         ({"--map": "cityscapes"}, 2, "cityscapes does not say what becomes of"),
-        ({"--map": "none.yaml"}, 2, "none.yaml: there is no such file"),
+        ({"--map": "none.yaml"}, 2, "fleetseg: none.yaml: there is no such file"),
         ({"--categories": "cityscapes-categories"}, 2, "to which category the class 'red' belongs"),
         ({"--resize": "quarter"}, 2, "--resize quarter: none, half, a factor"),
         ({"--resize": "9"}, 2, "a factor is above 0 and at most 8"),

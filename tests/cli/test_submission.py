@@ -82,7 +82,7 @@ def test_evaluating_by_category_and_instance(
         (["write", "NETWORK", "--format", "cityscapes", "--data", "scenes:1", "--out", "a.zip"], 1, "its own images"),
         (["check", "nowhere.zip", "--format", "cityscapes", "--data", "DATA"], 2, "no such folder or zip"),
         (["score", "nowhere.zip", "--data", "scenes:1"], 2, "is not Cityscapes"),
-        (["score", "EMPTY", "--data", "DATA", "--split", "val"], 1, "0 predictions where the split has 2 images"),
+        (["score", "EMPTY", "--data", "DATA", "--split", "val"], 1, "0 of 2 predictions are there"),
     ],
 )
 def test_wrong_calls_are_one_sentence(

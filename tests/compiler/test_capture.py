@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,12 @@ def assert_same(network: nn.Module, size: tuple[int, int], channels: int = 3) ->
         theirs = network(image).numpy()
     assert ours.shape == theirs.shape
     np.testing.assert_allclose(ours, theirs, atol=2e-5 * max(1.0, float(np.abs(theirs).max())))
+
+
+def test_pytorchs_own_warnings_do_not_reach_the_user() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        capture(nn.Conv2d(3, 2, 1), (4, 4))
 
 
 @pytest.mark.parametrize(

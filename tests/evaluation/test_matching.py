@@ -130,6 +130,12 @@ def test_wrong_groupings_are_one_sentence(tmp_path: Path, text: str, sentence: s
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_long_list_of_classes_is_cut() -> None:
+    many = label_set([f"c{number}" for number in range(65)], None)
+    with pytest.raises(UsageError, match=r"its classes are c0, c1, .*, c24 and 40 more$"):
+        match_classes(["road"], many)
+
+
 def test_unknown_groupings_and_metrics() -> None:
     with pytest.raises(UnknownNameError, match="did you mean cityscapes"):
         read_grouping("cityscape")

@@ -153,10 +153,10 @@ def colour_one(files: dict[str, bytes]) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lose_one, "1 predictions where the split has 2 images"),
+        (lose_one, "1 of 2 predictions are there; .* is missing"),
         (rename_one, "no image of the split has a prediction of this name; names are like"),
         (add_text, r"readme\.txt: no image of the split"),
-        (break_one, "cannot be read as PNG"),
+        (break_one, r"cannot be read as PNG \(broken or another format\)"),
         (resize_one, "is 23×16 but its image is 24×16"),
         (wrong_value, "the value 255 at row 2, column 3 is not allowed"),
         (colour_one, "is stored as RGB; one 8-bit channel is expected"),

@@ -135,12 +135,12 @@ def evaluate(
 
     names = [name.strip() for words in metric or () for name in words.split(",") if name.strip()]
     choice = Choice(names, tuple(ignore or ()), merged_by, categories)
+    _check_choice(choice)
     how = Seen(size, resize, score_at, parse_views(scales, flip, window, overlap))
     asked = use_network(own_network)
     subjects = [Subject.load(name, engine, threads, how, device) for name in (model, against) if name is not None]
     check_network(asked, {subject.name: subject.network.metadata.network.name for subject in subjects})
     dataset = open_dataset(data, split)
-    _check_metrics(choice)
     matchings = [_matching(choice, subject, dataset, f"{data} {split}") for subject in subjects]
     to_stdout = str(json) == "-"
     check_outputs(None if to_stdout else json, out)
@@ -167,11 +167,15 @@ def evaluate(
         complain(f"pictures of the confusion matrix and the worst images are in {out}")
 
 
-def _check_metrics(choice: Choice) -> None:
-    from fleetseg.evaluation import check_metrics
+def _check_choice(choice: Choice) -> None:
+    """What is wrong whatever the network and the data are, before either is opened."""
+    from fleetseg.evaluation import check_metrics, read_grouping
     from fleetseg.evaluation.choosing import ALL
 
     check_metrics([name for name in choice.metrics if name != ALL])
+    for groups in (choice.merged_by, choice.categories):
+        if groups:
+            read_grouping(groups)
 
 
 def _matching(choice: Choice, subject: Subject, dataset: Dataset, where: str) -> Matching:

@@ -104,7 +104,7 @@ def write(
     if as_json:
         print_json({"archive": str(out), "files": count})
     else:
-        print(f"{out}: {count} predictions, checked")
+        print(f"{out}: {_counted(count)}, checked")
 
 
 def check(
@@ -119,7 +119,11 @@ def check(
     if as_json:
         print_json({"archive": str(archive), "files": count, "right": True})
     else:
-        print(f"{archive}: {count} predictions, names, sizes and values are right")
+        print(f"{archive}: {_counted(count)}, names, sizes and values are right")
+
+
+def _counted(count: int) -> str:
+    return f"{count} prediction{'' if count == 1 else 's'}"
 
 
 def score(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,9 @@ def _export(module: nn.Module, size: tuple[int, int], in_channels: int) -> Any:
     module.eval()
     try:
         # Without gradients from the start: else every no_grad block becomes a graph within the graph.
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            # Of classes that PyTorch itself uses while it copies the graph.
+            warnings.simplefilter("ignore", FutureWarning)
             image = torch.zeros(1, in_channels, size[1], size[0])
             # In functional form: what happens in place has become an operation with a result of its own.
             return torch.export.export(module, (image,)).run_decompositions({})

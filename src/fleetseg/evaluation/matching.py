@@ -118,15 +118,21 @@ def class_table(classes: Sequence[str], labels: LabelSet) -> Table:
         elif name.lower() not in NO_CLASS_NAMES:
             raise UsageError(
                 f"the network predicts the class '{name}', which the data set does not have; "
-                f"its classes are {', '.join(labels.names)}"
+                f"its classes are {_some(labels.names)}"
             )
     if numbers:
         missing = labels.names[min(numbers.values())]
         raise UsageError(
             f"the data set has the class '{missing}', which the network does not predict; "
-            f"its classes are {', '.join(classes)}"
+            f"its classes are {_some(classes)}"
         )
     return table
+
+
+def _some(names: Sequence[str], most: int = 25) -> str:
+    """Names for a sentence that can still be read: Mapillary has 123 classes."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _key(name: str, labels: LabelSet) -> str:

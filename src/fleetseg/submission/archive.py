@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from fleetseg.errors import DataError, UsageError
 
@@ -55,7 +55,9 @@ class SubmittedFiles:
         except DataError:
             raise
         except Exception as error:  # decoders and archives raise what they like
-            raise DataError(f"{self.where(name)}: cannot be read as PNG ({error})") from error
+            # Pillow names the bytes in memory by their address.
+            reason = "broken or another format" if isinstance(error, UnidentifiedImageError) else error
+            raise DataError(f"{self.where(name)}: cannot be read as PNG ({reason})") from error
 
     def _content(self, name: str) -> bytes:
         return (self.path / name).read_bytes() if self._archive is None else self._archive.read(name)

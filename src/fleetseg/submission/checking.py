@@ -80,8 +80,7 @@ def _names(files: SubmittedFiles, form: SubmissionFormat, wanted: dict[str, int]
     missing = [path for path, index in wanted.items() if index not in of_index]
     if missing:
         raise DataError(
-            f"{files.path}: {len(of_index)} predictions where the split has {len(wanted)} images; "
-            f"{missing[0]} is missing"
+            f"{files.path}: {len(of_index)} of {len(wanted)} predictions are there; {missing[0]} is missing"
         )
     return {index: found[0] for index, found in of_index.items()}
 
