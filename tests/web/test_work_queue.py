@@ -56,7 +56,8 @@ def test_what_does_not_fit_is_refused_and_the_rest_is_done() -> None:
 def test_a_late_job_is_answered_and_one_that_waits_never_begins() -> None:
     async def late() -> None:
         queue, gate, begun = WorkQueue(1, 3), threading.Event(), []
-        running = asyncio.create_task(queue.run(lambda _alone: gate.wait(LONG), soon(0.05)))
+        # Time enough to begin on a machine that is busy with other things.
+        running = asyncio.create_task(queue.run(lambda _alone: gate.wait(LONG), soon(2)))
         waiting = asyncio.create_task(queue.run(lambda _alone: begun.append(1), soon(0.05)))
         for job in (running, waiting):
             with pytest.raises(Problem) as problem:
