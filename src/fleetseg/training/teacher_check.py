@@ -1,7 +1,7 @@
 """How well a teacher knows what a stage will show it.
 
 A teacher that was trained without changes of colour may label a tinted image by chance: on CamVid the published ESPNet
-falls from 95% of the pixels to 76% under usual augmentation, and what learned from it lost 3.7 mIoU (docs/log.md,
+falls from 95% of the pixels to 76% under usual augmentation, and what learned from it lost 3.6 mIoU (docs/log.md,
 2026-11-23). Sixteen samples show that before hours are spent.
 """
 
