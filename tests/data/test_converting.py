@@ -85,3 +85,13 @@ def test_duplicates_across_splits_and_empty_classes_are_found(folder: Path, caps
     assert "duplicate across splits" in said
     assert "a.png" in said and "c.bmp" in said
     assert "val: no pixel of road, car" in said
+
+
+def test_a_folder_is_not_converted_into_itself(
+    official: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = official.camvid_original(tmp_path / "camvid")
+    before = sorted(root.rglob("*"))
+    assert main(["data", "convert", str(root), "--out", str(root)]) == 2
+    assert "name a new one" in capsys.readouterr().err
+    assert sorted(root.rglob("*")) == before

@@ -50,6 +50,10 @@ def _check(out: Path, names: list[str], datasets: list[Dataset]) -> None:
         raise UsageError("there is no split to convert; name one with --split")
     if (out / CLASSES_FILE).exists():
         raise UsageError(f"{out / CLASSES_FILE} exists: the folder holds a data set already; name a new one")
+    for dataset in datasets:
+        files = files_of(dataset, 0) if len(dataset) else ()
+        if files and out.resolve() in files[0].resolve().parents:
+            raise UsageError(f"{out}: the data that are to be converted lie in this folder; name a new one")
     for name, dataset in zip(names, datasets, strict=True):
         if dataset.labels.names != datasets[0].labels.names:
             raise UsageError(f"the split '{name}' has other classes than '{names[0]}'; convert them one by one")
