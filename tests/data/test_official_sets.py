@@ -105,6 +105,25 @@ def test_cityscapes_missing_packages_are_told_apart(own) -> None:
     assert "leftImg8bit_trainvaltest.zip" in sentence(DataError, root, "val")
 
 
+def test_missing_downloads_of_known_splits_are_named(own) -> None:
+    root = own("cityscapes")
+    shutil.rmtree(root / "gtCoarse")
+    assert f"{root / 'gtCoarse' / 'train_extra'} is missing" in (said := sentence(DataError, root, "train_extra"))
+    assert "gtCoarse.zip" in said
+    root = own("voc")
+    lists = next(root.rglob("ImageSets"))
+    for addition in (*root.parent.rglob("benchmark_RELEASE"), *root.parent.rglob("coco")):
+        shutil.rmtree(addition)
+    assert "SBD (benchmark_RELEASE) is expected" in sentence(DataError, root, "trainaug")
+    assert "MS COCO is expected" in sentence(DataError, root, "coco")
+    shutil.rmtree(lists)
+    assert "VOCtrainval_11-May-2012.tar" in sentence(DataError, root, "train")
+    root = own("mapillary")
+    for configuration in root.glob("config*.json"):
+        configuration.unlink()
+    assert "config_v1.2.json is missing" in sentence(DataError, root, "train")
+
+
 def test_cityscapes_broken_labels(own) -> None:
     root = own("cityscapes")
     label = root / "gtFine/val/frankfurt/frankfurt_000000_000294_gtFine_labelIds.png"

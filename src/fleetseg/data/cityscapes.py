@@ -61,6 +61,13 @@ class Cityscapes(FileDataset):
         )
         return tuple(there) or ("train", "val", "test")
 
+    def missing_package(self, split: str) -> str | None:
+        """Of a coarse split without `gtCoarse`."""
+        if split not in _PLACES:
+            return None
+        folder, package = _PLACES[split]
+        return _missing(self.root / package / folder, "labels", package)
+
     def find(self) -> Found:
         """All images of the split's cities, sorted, each with its label."""
         folder, package = _PLACES[self.split]
@@ -100,12 +107,15 @@ class Cityscapes(FileDataset):
 
 def _check_package(folder: Path, what: str, package: str) -> None:
     """`DataError` that tells which download is missing."""
-    if folder.is_dir():
-        return
+    if not folder.is_dir():
+        raise DataError(_missing(folder, what, package))
+
+
+def _missing(folder: Path, what: str, package: str) -> str:
     archive = {
         "leftImg8bit": "leftImg8bit_trainvaltest.zip",
         "leftImg8bit_trainextra": "leftImg8bit_trainextra.zip",
         "gtFine": "gtFine_trainvaltest.zip",
         "gtCoarse": "gtCoarse.zip",
     }[package]
-    raise DataError(f"{folder} is missing: the {what} of this split come with Cityscapes' package {archive}")
+    return f"{folder} is missing: the {what} of this split come with Cityscapes' package {archive}"

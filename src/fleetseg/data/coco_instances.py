@@ -74,7 +74,7 @@ class CocoInstances(AnnotatedDataset):
         for entry in content["images"]:
             image = image_beside(folders, entry["file_name"])
             if image is None:
-                missing = folders[0] / entry["file_name"]
+                missing = expected_place(folders, entry["file_name"])
                 faults.append(Fault("missing", missing, f"{missing}: the image is missing; {path} lists it"))
                 continue
             size = (int(entry["width"]), int(entry["height"]))
@@ -104,7 +104,10 @@ def object_mask(annotation: dict[str, Any], size: tuple[int, int], path: Path | 
             rle = segmentation
         mask = np.zeros((height, width), bool) if rle is None else coding.decode(rle).astype(bool)
     except Exception as error:  # pycocotools raises what it likes
-        raise DataError(f"{path}: the segmentation of annotation {annotation.get('id')} is broken ({error})") from error
+        raise DataError(
+            f"{path}: the segmentation of annotation {annotation.get('id')} is broken ({error}); polygons "
+            f"[[x, y, x, y, …], …] or a run-length code with 'size' and 'counts' are expected"
+        ) from error
     if mask.shape != (height, width):
         raise DataError(
             f"{path}: the segmentation of annotation {annotation.get('id')} is {mask.shape[1]}×{mask.shape[0]}, its "
@@ -126,6 +129,11 @@ def annotation_files(root: Path, prefix: str, options: Options = DEFAULT_OPTIONS
         files[split] = path
         files.setdefault(re.sub(r"\d{4}$", "", split) or split, path)
     return files
+
+
+def expected_place(folders: list[Path], name: str) -> Path:
+    """Where an image that is missing should lie: in the first of the folders that is there."""
+    return next((folder for folder in folders if folder.is_dir()), folders[0]) / name
 
 
 def image_folders(root: Path, split: str, options: Options) -> list[Path]:

@@ -43,9 +43,11 @@ class Mapillary(FileDataset):
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        """A configuration file beside one of the splits' folders."""
-        folders = any((root / folder / "images").is_dir() for folder in _FOLDERS.values())
-        return folders and any((root / name).is_file() for name in _CONFIGURATIONS.values())
+        """A configuration file beside one of the splits' folders, or at least a release's labels in one."""
+        folders = [root / folder for folder in _FOLDERS.values() if (root / folder / "images").is_dir()]
+        configured = any((root / name).is_file() for name in _CONFIGURATIONS.values())
+        labelled = any((folder / release / "labels").is_dir() for folder in folders for release in ("v1.2", "v2.0"))
+        return bool(folders) and (configured or labelled)
 
     @classmethod
     def splits(cls, root: Path) -> tuple[str, ...]:

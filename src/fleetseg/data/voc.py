@@ -32,6 +32,8 @@ _LISTS = Path("ImageSets", "Segmentation")
 _EXPECTED = "PASCAL VOC's SegmentationClass/*.png are 8-bit palette images with 0 to 20, and 255 at borders"
 _EXPECTED_SBD = "SBD's cls/*.mat hold a struct 'GTcls' whose 'Segmentation' is an array of 0 to 20"
 _NAMES = "one image name a line is expected"
+_ARCHIVE = "VOCtrainval_11-May-2012.tar"
+_SBD = "SBD (benchmark_RELEASE)"
 _SBD_PLACES = ("SBD", "sbd", "benchmark_RELEASE/dataset", "benchmark_RELEASE")
 _COCO_PLACES = ("coco", "COCO")
 
@@ -54,6 +56,14 @@ class PascalVoc(FileDataset):
         sbd = ["trainaug", "sbd"] if _beside(root, _SBD_PLACES) and "trainaug" not in lists else []
         return (*lists, *sbd, *(["coco"] if _beside(root, _COCO_PLACES) else []))
 
+    def missing_package(self, split: str) -> str | None:
+        """Of lists that are not there, and of the additions."""
+        lists = _voc(self.root) / _LISTS
+        if not lists.is_dir():
+            return f"{lists} is missing: the lists of the splits come with {_ARCHIVE}"
+        additions = {"trainaug": (_SBD_PLACES, _SBD), "sbd": (_SBD_PLACES, _SBD), "coco": (_COCO_PLACES, "MS COCO")}
+        return _absent(self.root, *additions[split]) if split in additions else None
+
     def find(self) -> Found:
         """The listed images, in the lists' order."""
         if self.split == "coco":
@@ -61,7 +71,7 @@ class PascalVoc(FileDataset):
         voc = _voc(self.root)
         for name in ("JPEGImages", "SegmentationClass"):
             if not (voc / name).is_dir():
-                raise DataError(f"{voc / name} is missing: it comes with VOCtrainval_11-May-2012.tar")
+                raise DataError(f"{voc / name} is missing: it comes with {_ARCHIVE}")
         names = self._names_in("train" if self.split in ("trainaug", "sbd") else self.split)
         own = [(voc / "JPEGImages" / f"{name}.jpg", voc / "SegmentationClass" / f"{name}.png", name) for name in names]
         if self.split == "test":  # its labels are the server's
@@ -75,7 +85,7 @@ class PascalVoc(FileDataset):
 
     def _sbd(self, train: set[str]) -> list[tuple[Path, Path, str]]:
         """What SBD adds: neither in VOC's train, which has better masks, nor in its val, which measures."""
-        sbd = _needed(self.root, _SBD_PLACES, "SBD (benchmark_RELEASE)")
+        sbd = _needed(self.root, _SBD_PLACES, _SBD)
         names = {name for split in ("train", "val") for name in text_lines(sbd / f"{split}.txt", _NAMES)}
         added = sorted(names - train - set(self._names_in("val")))
         return [(sbd / "img" / f"{name}.jpg", sbd / "cls" / f"{name}.mat", name) for name in added]
@@ -98,7 +108,7 @@ class PascalVoc(FileDataset):
 def _voc(root: Path) -> Path:
     """``VOC2012`` itself, also below the devkit's folder or what unpacking the archive leaves."""
     for below in ("", "VOC2012", "VOCdevkit/VOC2012"):
-        if (root / below / _LISTS).is_dir():
+        if (root / below / _LISTS).is_dir() or (root / below / "SegmentationClass").is_dir():
             return root / below
     return root
 
@@ -116,5 +126,9 @@ def _beside(root: Path, places: tuple[str, ...]) -> Path | None:
 def _needed(root: Path, places: tuple[str, ...], what: str) -> Path:
     found = _beside(root, places)
     if found is None:
-        raise DataError(f"{root / places[0]} is missing: {what} is expected there or beside VOCdevkit")
+        raise DataError(_absent(root, places, what))
     return found
+
+
+def _absent(root: Path, places: tuple[str, ...], what: str) -> str:
+    return f"{root / places[0]} is missing: {what} is expected there or beside VOCdevkit"

@@ -48,10 +48,11 @@ class MaxPool2x2(nn.Module):
         with torch.no_grad():
             top_left = x[..., 0::2, 0::2] == pooled
             seen = top_left
-            top_right = (x[..., 0::2, 1::2] == pooled) & ~seen
-            seen = seen | top_right
-            bottom_left = (x[..., 1::2, 0::2] == pooled) & ~seen
-            bottom_right = ~(seen | bottom_left)
+            # By name: coremltools knows no `&` and `|` of masks.
+            top_right = torch.logical_and(x[..., 0::2, 1::2] == pooled, torch.logical_not(seen))
+            seen = torch.logical_or(seen, top_right)
+            bottom_left = torch.logical_and(x[..., 1::2, 0::2] == pooled, torch.logical_not(seen))
+            bottom_right = torch.logical_not(torch.logical_or(seen, bottom_left))
             place = torch.stack((top_left, top_right, bottom_left, bottom_right), dim=2)
         return pooled, place
 

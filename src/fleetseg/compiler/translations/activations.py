@@ -98,4 +98,5 @@ ACTIVATIONS: Mapping[str, Callable[[Capture, Any], str | list[Any]]] = {
     "aten.softmax": _softmax("softmax"),
     "aten.log_softmax": _softmax("log_softmax"),
     "aten.bitwise_not": unary("logical_not"),
+    "aten.logical_not": unary("logical_not"),
 }

@@ -146,6 +146,8 @@ ARITHMETIC: Mapping[str, Callable[[Capture, Any], str | list[Any]]] = {
     "aten.eq": _compare("equal"),
     "aten.__and__": _compare("logical_and"),
     "aten.__or__": _compare("logical_or"),
+    "aten.logical_and": _compare("logical_and"),
+    "aten.logical_or": _compare("logical_or"),
     "aten.bitwise_and": _compare("logical_and"),
     "aten.bitwise_or": _compare("logical_or"),
     "aten.where": _where,
