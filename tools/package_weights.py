@@ -17,7 +17,9 @@ from typing import Any
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 import yaml
+from torch import nn
 
 import fleetseg
 from fleetseg.atomic import replacing, write_text
@@ -38,9 +40,13 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of the runs, in order")
     parser.add_argument("--data", required=True, help="data set whose val split is reported")
     parser.add_argument("--command", action="append", required=True, help="a run's exact command")
+    parser.add_argument("--before", type=Path, help="weights to mix in, of the same network")
+    parser.add_argument("--share", type=float, default=0.0, help="their share of the mixture")
     parser.add_argument("--machine", default="2 cores with AVX-512 and bf16, 24 GiB")
     arguments = parser.parse_args()
     network, metadata = load_checkpoint(arguments.runs[-1] / "best.safetensors")
+    if arguments.before is not None:
+        mix(network, load_checkpoint(arguments.before)[0], arguments.share)
     metadata = metadata.model_copy(update={"name": arguments.name})
     save_checkpoint(WEIGHTS / f"{arguments.name}.safetensors", network, metadata)
     export_onnx(network, metadata, WEIGHTS / f"{arguments.name}.onnx")
@@ -53,6 +59,17 @@ def main() -> None:
     card = model_card(arguments, metadata, count_parameters(network), hours, rows, real, scenes)
     write_text(WEIGHTS / f"{arguments.name}.md", card)
     print(card)
+
+
+@torch.no_grad()
+def mix(network: nn.Module, before: nn.Module, share: float) -> None:
+    """Let `share` of the weights and running statistics be those of `before` (Wortsman et al., arXiv 2109.01903).
+
+    A network that went on with narrower data keeps most of what it gained and gets back most of what it lost elsewhere.
+    """
+    for (_, new), (_, old) in zip(network.state_dict().items(), before.state_dict().items(), strict=True):
+        if new.is_floating_point():
+            new.lerp_(old, share)
 
 
 def read_history(run: Path) -> list[dict[str, str]]:
@@ -100,6 +117,7 @@ def model_card(
     )
     stages = ", ".join(f"{stage} {len(list(epochs))} epochs" for stage, epochs in groupby(r["stage"] for r in rows))
     recipes = [yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8")) for run in arguments.runs]
+    mixture = f"; {arguments.share:.0%} of them are those of the first run's end" if arguments.before else ""
     seeds = ", ".join(str(recipe["seed"]) for recipe in recipes)
     commands = ", then ".join(f"`{command}`" for command in arguments.command)
     return f"""# {name}
@@ -113,7 +131,7 @@ Files: `{name}.safetensors` (weights), `{name}.onnx` (height and width free), bo
 - fleetseg {provenance["fleetseg"]}, torch {provenance["torch"]}, seed {seeds}.
 - Data: CamVid train (367 images, 480×360, SegNet's copy) and {scenes_text(recipes)} built-in
   scenes an epoch. The weights are those of epoch {provenance["epoch"]} of stage {provenance["stage"]}, the best
-  on val. No test set was used for anything.
+  on val{mixture}. No test set was used for anything.
 
 ![curves]({name}-curves.png)
 
