@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from fleetseg.cli.console import complain
@@ -33,7 +34,8 @@ def load_networks(
     """
     if precision not in ("auto", *PRECISIONS):
         raise UnknownNameError("precision", precision, ("auto", *PRECISIONS))
-    networks: list[ServedModel] = []
+    # A served network begins to compile at once: none is made before all are known to be right.
+    to_serve: dict[str, Callable[[], ServedModel]] = {}
     asked, found = use_network(own_network), {}
     for name in names or packaged_models():
         build = None
@@ -45,11 +47,11 @@ def load_networks(
             own = own_network if found[name] == asked else None
             build = _builder(name, compiling, fastest_precision() if precision == "auto" else precision, own)
         label = name if name in packaged_models() else Path(name).resolve().name
-        if any(label == network.name for network in networks):
+        if label in to_serve:
             raise UsageError(f"two networks are called '{label}'; requests could not tell them apart")
-        networks.append(ServedModel(label, first, workers, size=size, build=build, tell=complain))
+        to_serve[label] = partial(ServedModel, label, first, workers, size=size, build=build, tell=complain)
     check_network(asked, found)
-    return networks
+    return [make() for make in to_serve.values()]
 
 
 def _loader(name: str | Path, engine: str) -> Loader:
