@@ -47,7 +47,8 @@ def main() -> None:
     network, metadata = load_checkpoint(arguments.runs[-1] / "best.safetensors")
     if arguments.before is not None:
         mix(network, load_checkpoint(arguments.before)[0], arguments.share)
-    metadata = metadata.model_copy(update={"name": arguments.name})
+    provenance = without_folders(metadata.provenance)
+    metadata = metadata.model_copy(update={"name": arguments.name, "provenance": provenance})
     save_checkpoint(WEIGHTS / f"{arguments.name}.safetensors", network, metadata)
     export_onnx(network, metadata, WEIGHTS / f"{arguments.name}.onnx")
     rows = [row for run in arguments.runs for row in read_history(run)]
@@ -59,6 +60,15 @@ def main() -> None:
     card = model_card(arguments, metadata, count_parameters(network), hours, rows, real, scenes)
     write_text(WEIGHTS / f"{arguments.name}.md", card)
     print(card)
+
+
+def without_folders(value: Any) -> Any:
+    """The same with only the last part of every absolute path: users have no use for the maintainers' folders."""
+    if isinstance(value, dict):
+        return {key: without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [without_folders(entry) for entry in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 @torch.no_grad()
