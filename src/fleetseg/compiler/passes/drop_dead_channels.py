@@ -10,14 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from fleetseg.compiler.channels.liveness import dead_scales, is_alive, living
 from fleetseg.compiler.channels.wiring import Wiring
 from fleetseg.compiler.ir import Graph, Node
 from fleetseg.compiler.passes.editor import Editor
-
-Mask = npt.NDArray[np.bool_]
 
 #: Operations whose attributes speak of every channel's place: theirs stay.
 _REARRANGING = frozenset({"rearrange", "reshape", "pixel_shuffle", "pad"})
