@@ -24,6 +24,11 @@ _PACKAGES = (
     "opencv-python",
     "ncnn",
     "pnnx",
+    "litert-torch",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "executorch",
+    "coremltools",
 )
 
 

@@ -24,6 +24,7 @@ _MODULES = {
     "torch": "pytorch",
     "torch.compile": "pytorch_compiled",
     "ncnn": "ncnn",
+    "file": "exported",
 }
 
 
