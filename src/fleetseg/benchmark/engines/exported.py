@@ -6,6 +6,7 @@ Not among the engines of `fleetseg benchmark`: it times files as they are, `benc
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fleetseg.benchmark.engines import Run
 from fleetseg.benchmark.job import Job
@@ -21,6 +22,6 @@ def prepare(job: Job) -> None:
 
 def load(job: Job, form: str) -> Run:
     """Open the file `form`; its ends stay as they are, so a file of logits gives logits."""
-    model = load_model(form, threads=job.threads)
+    model: Any = load_model(form, threads=job.threads)
     run: Run = getattr(model, "raw", model.logits)
     return run
