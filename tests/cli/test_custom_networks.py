@@ -97,6 +97,13 @@ def test_it_is_trained_evaluated_compiled_and_predicts(trained: Path, capsys: py
     assert (masks[0] == masks[1]).mean() > 0.99
 
 
+def test_it_is_compressed(trained: Path) -> None:
+    assert main([*command("compress"), "--no-time"]) == 0
+    assert Path("fewer.safetensors").stat().st_size < trained.stat().st_size
+    words = [*command("predict")[2:], "--size", "48x36"]
+    assert main(["predict", "fewer.safetensors", *words]) == 0
+
+
 def test_its_report(trained: Path) -> None:
     page = trained.parent / "report.html"
     page.unlink()
@@ -118,7 +125,7 @@ def test_weights_need_their_network(trained: Path, capsys: pytest.CaptureFixture
     assert "Traceback" not in sentence
 
 
-@pytest.mark.parametrize("verb", ["predict", "evaluate", "compile"])
+@pytest.mark.parametrize("verb", ["predict", "evaluate", "compile", "compress"])
 def test_weights_of_another_network(verb: str, place: Path, metadata_of: object, capsys: object) -> None:
     network = build_network("espnet-c", 11, alpha2=0, alpha3=0)
     save_checkpoint(place / "other.safetensors", network, metadata_of(network))  # type: ignore[operator]
@@ -126,6 +133,7 @@ def test_weights_of_another_network(verb: str, place: Path, metadata_of: object,
         "predict": ["street.png", "--out", "results"],
         "evaluate": ["--data", "scenes:1"],
         "compile": ["--size", "48x36", "--out", "compiled"],
+        "compress": ["--out", "fewer.safetensors", "--force"],
     }[verb]
     assert main([verb, "other.safetensors", *rest, "--network", WORD]) == 2
     assert capsys.readouterr().err == (  # type: ignore[attr-defined]

@@ -35,15 +35,17 @@ def test_the_run_keeps_the_channels(
 ) -> None:
     start = tmp_path / "start.safetensors"
     start.write_bytes(pruned.read_bytes())
-    recipe = make_recipe(init=str(start), stages=[make_stage("network", epochs=1, validate_every=1)])
+    network = {"name": "enet", "options": {"regularisation": "none"}}
+    recipe = make_recipe(network=network, init=str(start), stages=[make_stage("network", epochs=1, validate_every=1)])
     best = Run(recipe, str(tiny_data), tmp_path / "run").execute()
     trained, _ = load_checkpoint(best)
     original, _ = load_checkpoint(pruned)
-    assert trained.options == original.options
+    # Options of the recipe's own count beside them.
+    assert trained.options == {**original.options, "regularisation": "none"}
     # But for the head, of three classes in place of eleven.
     head = original.fullconv.in_channels * 4 + 1
     assert count_parameters(trained) == count_parameters(original) - 8 * head
-    assert load_recipe(str(tmp_path / "run" / "recipe.yaml")).network.options == original.options
+    assert load_recipe(str(tmp_path / "run" / "recipe.yaml")).network.options == trained.options
     # The run goes on, or says that it is done, when the file that it started from is gone.
     start.unlink()
     assert Run(recipe, str(tiny_data), tmp_path / "run", resume=True).execute() == best

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fleetseg.atomic import folder_beside, move_into
 from fleetseg.cli.console import track
 from fleetseg.cli.options import SplitOption, print_json
+from fleetseg.cli.own_network import NetworkOption, check_network, use_network
+from fleetseg.errors import DataError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from fleetseg.compression.compressing import CompressionReport
+    from fleetseg.data import Dataset
 
 _HELP = """Write a network with fewer channels, as a checkpoint like any other, and say what that costs and gains.
 
@@ -49,37 +54,76 @@ def compress_command(
     split: SplitOption = "val",
     timed: Annotated[bool, typer.Option("--time/--no-time", help="Also time both on ONNX Runtime.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at FILE.")] = False,
+    own_network: NetworkOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report for programs.")] = False,
 ) -> None:
     """Run the command."""
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtraError("compressing a network", "train")
     from rich.console import Console
 
-    from fleetseg.compression.compressing import compress
+    from fleetseg.compression.compressing import check_out, compress
+    from fleetseg.compression.removing import check_share
     from fleetseg.compression.timing import latencies_ms
-    from fleetseg.data import open_dataset
 
-    dataset = open_dataset(data, split) if data is not None else None
-    with Console(stderr=True).status(f"Looking for channels of {model} that can go"):
-        report = compress(model, out, prune, force=force)
-        latencies = latencies_ms((model, str(out)), report.size) if timed else None
-    figures = report.as_json()
-    if latencies is not None:
-        figures["latency_ms"] = {"before": latencies[0], "after": latencies[1], "engine": "onnxruntime", "threads": 1}
-    if dataset is not None:
-        figures["miou"] = {"before": _miou(model, dataset), "after": _miou(str(out), dataset)}
+    asked = use_network(own_network)
+    check_out(out, force)
+    check_share(prune)
+    dataset = _dataset(model, asked, data, split)
+    # Beside its place until all is measured: whatever fails leaves nothing, and MODEL may be FILE itself.
+    with folder_beside(out) as folder:
+        smaller = folder / out.name
+        with Console(stderr=True).status(f"Looking for channels of {model} that can go"):
+            report = compress(model, smaller, prune)
+        figures = report.as_json()
+        if timed:
+            with Console(stderr=True).status("Timing both on ONNX Runtime, one thread"):
+                before, after = latencies_ms((model, str(smaller)), report.size)
+            figures["latency_ms"] = {"before": before, "after": after, "engine": "onnxruntime", "threads": 1}
+        if dataset is not None:
+            old = _measured(model, dataset, f"Measuring {model}")
+            new = _measured(str(smaller), dataset, f"Measuring {out}")
+            figures |= {key: {"before": old[key], "after": new[key]} for key in ("miou", "class_iou")}
+        move_into(folder, out.parent)
     if as_json:
         print_json(figures)
     else:
         _print(report, figures, out)
 
 
-def _miou(model: str, dataset: Any) -> float:
+def _dataset(model: str, asked: str | None, data: str | None, split: str) -> Dataset | None:
+    """What both are measured on; `UsageError` before any work for a MODEL that does not fit it or --network."""
+    from fleetseg.compilation import read_network
+    from fleetseg.data import open_dataset
+    from fleetseg.evaluation import match_classes
+
+    _, metadata = read_network(model)
+    check_network(asked, {model: metadata.network.name})
+    if data is None:
+        return None
+    dataset = open_dataset(data, split)
+    try:
+        match_classes(metadata.classes, dataset.labels)
+    except UsageError as error:
+        raise UsageError(f"{model} does not fit {data} {split}: {error}") from error
+    return dataset
+
+
+def _measured(model: str, dataset: Dataset, what: str) -> dict[str, Any]:
+    """`Evaluation.as_json`, on PyTorch whatever MODEL is: the two shall differ in their channels alone."""
     from fleetseg.evaluation import evaluate
     from fleetseg.runtime import load
 
-    network = load(model)
-    indices = track(range(len(dataset)), f"Measuring {model}")
-    return float(evaluate(network, dataset, network.classes, indices=indices).scores.miou)
+    network = load(model, engine="torch")
+    result = evaluate(
+        lambda image: network.predict(image, (image.shape[1], image.shape[0])),  # its own size, as fleetseg evaluate
+        dataset,
+        network.classes,
+        indices=track(range(len(dataset)), what),
+    )
+    if not result.scores.counts[:-1].any():
+        raise DataError(f"{dataset.name} {dataset.split}: no pixel has a label; a split with labels is needed")
+    return result.as_json(model, network.engine)
 
 
 def _print(report: CompressionReport, figures: dict[str, Any], out: Path) -> None:
@@ -89,6 +133,12 @@ def _print(report: CompressionReport, figures: dict[str, Any], out: Path) -> Non
     print(f"{out}: {out.stat().st_size / 2**20:.2f} MiB")
     rows = [
         ("parameters", f"{before.parameters:,}", f"{after.parameters:,}", after.parameters / before.parameters),
+        (
+            "weights and statistics",
+            f"{before.file_bytes / 2**20:.2f} MiB",
+            f"{after.file_bytes / 2**20:.2f} MiB",
+            after.file_bytes / before.file_bytes,
+        ),
         (
             f"MACs at {width}x{height}",
             f"{before.macs / 1e9:.3f} G",
@@ -107,9 +157,10 @@ def _print(report: CompressionReport, figures: dict[str, Any], out: Path) -> Non
         rows.append(("ONNX Runtime, 1 thread", f"{one:.1f} ms", f"{other:.1f} ms", other / one))
     for name, old, new, ratio in rows:
         print(f"{name}: {old} → {new} ({100 * (ratio - 1):+.1f}%)")
+    if before.parameters == after.parameters:
+        print("nothing can go without changing the answers; --prune SHARE removes living channels")
     if "miou" in figures:
-        one, other = 100 * figures["miou"]["before"], 100 * figures["miou"]["after"]
-        print(f"mIoU: {one:.2f} → {other:.2f}")
+        print(f"mIoU: {figures['miou']['before']:.2f} → {figures['miou']['after']:.2f}")
     print(
         f"on a built-in scene {100 * report.same_classes:.3f}% of the pixels keep their class, logits differ by "
         f"at most {report.max_difference:.2g} (the largest is {report.largest_logit:.1f})"

@@ -11,7 +11,7 @@ import torch
 
 from fleetseg.atomic import check_writable
 from fleetseg.compilation import read_network
-from fleetseg.compression.removing import Removal, without_channels
+from fleetseg.compression.removing import Removal, check_share, without_channels
 from fleetseg.errors import CompressionError, UsageError
 from fleetseg.exporting import scene
 from fleetseg.metadata import ModelMetadata
@@ -66,18 +66,18 @@ def compress(model: str, out: str | Path, prune: float = 0.0, *, force: bool = F
     without its dead channels.
     """
     out = Path(out)
-    if out.suffix.lower() != ".safetensors":
-        raise UsageError(f"--out {out}: a checkpoint ends in .safetensors")
-    if out.exists() and not force:
-        raise UsageError(f"--out {out}: exists already; give another name, or --force to replace it")
-    check_writable(out.parent)
+    check_out(out, force)
+    check_share(prune)
     network, metadata = read_network(model)
     assert isinstance(network, SegmentationNetwork)
-    smaller, removal = without_channels(network, prune)
+    try:
+        smaller, removal = without_channels(network, prune)
+    except UsageError as error:
+        raise UsageError(f"{model}: {error}") from error
     _check_training(smaller, metadata)
     size = metadata.train_size or _USUAL_SIZE
     same, difference, largest = _compared(network, smaller, metadata, size)
-    if prune == 0 and difference > _EXACT * max(1.0, largest):
+    if prune == 0 and not difference <= _EXACT * max(1.0, largest):  # NaN is no agreement
         raise CompressionError(
             f"{metadata.name}: without its dead channels its logits differ by up to {difference:.3g} (the largest is "
             f"{largest:.3g}); nothing was written"
@@ -86,6 +86,17 @@ def compress(model: str, out: str | Path, prune: float = 0.0, *, force: bool = F
     before = Weight(count_parameters(network), multiply_adds(network, *size), _stored_bytes(network))
     after = Weight(count_parameters(smaller), multiply_adds(smaller, *size), _stored_bytes(smaller))
     return CompressionReport(model, prune, size, before, after, removal, same, difference, largest)
+
+
+def check_out(out: Path, force: bool) -> None:
+    """`UsageError` for a name of another kind and for what exists, `OutputError` where files cannot be written."""
+    if out.suffix.lower() != ".safetensors":
+        raise UsageError(f"--out {out}: a checkpoint ends in .safetensors")
+    if out.is_dir():
+        raise UsageError(f"--out {out}: is a folder; the name of a file is needed")
+    if out.exists() and not force:
+        raise UsageError(f"--out {out}: exists already; give another name, or --force to replace it")
+    check_writable(out.parent)
 
 
 def _metadata(metadata: ModelMetadata, smaller: SegmentationNetwork, name: str, prune: float) -> ModelMetadata:

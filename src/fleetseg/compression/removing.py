@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fleetseg.compiler.capture import capture
+from fleetseg.compiler.channels.constant_maps import NOTHING
 from fleetseg.compiler.channels.liveness import is_alive, living
 from fleetseg.compiler.channels.wiring import Wiring
 from fleetseg.compiler.ir import Graph
@@ -31,7 +32,7 @@ SHARES = (0.0, 0.9)
 class Removal:
     """What was taken from a network."""
 
-    #: BatchNorm channels before and after, those with no scale before.
+    #: BatchNorm channels before and after, and those before that have no scale.
     norms_before: int
     norms_after: int
     dead: int
@@ -45,8 +46,7 @@ def without_channels(network: SegmentationNetwork, prune: float = 0.0) -> tuple[
     The result is in evaluation mode and can be rebuilt from its options. `CompressionError` for wiring that cannot be
     followed, `UsageError` for a network that leaves channels aside already and for a share outside 0 to 0.9.
     """
-    if not SHARES[0] <= prune <= SHARES[1]:
-        raise UsageError(f"--prune {prune:g}: a share from {SHARES[0]:g} to {SHARES[1]:g} is needed")
+    check_share(prune)
     if READS in network.options:
         raise UsageError("this network was compressed before; compress the one that it was made from")
     graph, keys = _captured(network)
@@ -60,14 +60,19 @@ def without_channels(network: SegmentationNetwork, prune: float = 0.0) -> tuple[
         options[READS] = reads
     smaller = build_network(network.registered_name, network.num_classes, network.in_channels, **options)
     fill(smaller, _parts(network, masks), "the compressed network")
-    dead = sum(int((module.weight.abs() < 1e-12).sum()) for module in _norms(network))
     removal = Removal(
         sum(module.num_features for module in _norms(network)),
         sum(module.num_features for module in _norms(smaller)),
-        dead,
+        sum(_dead(module) for module in _norms(network)),
         {name: len(numbers) for name, numbers in reads.items()},
     )
     return smaller.eval(), removal
+
+
+def check_share(prune: float) -> None:
+    """`UsageError` for a share outside 0 to 0.9."""
+    if not SHARES[0] <= prune <= SHARES[1]:
+        raise UsageError(f"--prune {prune:g}: a share from {SHARES[0]:g} to {SHARES[1]:g} is needed")
 
 
 def _captured(network: SegmentationNetwork) -> tuple[Graph, dict[str, str]]:
@@ -154,6 +159,12 @@ def _reads(wiring: Wiring, kept: set[int], keys: dict[str, str]) -> dict[str, li
             key = keys[wiring.graph.node(node).inputs[1]]
             table[key.removesuffix(".weight")] = numbers
     return table
+
+
+def _dead(norm: nn.BatchNorm2d) -> int:
+    """How many of its channels have no scale, by the compiler's measure (`liveness.dead_scales`)."""
+    scales = norm.weight.abs() / torch.sqrt(norm.running_var + norm.eps)  # type: ignore[operator]
+    return int((scales < NOTHING).sum())
 
 
 def _norms(network: nn.Module) -> list[nn.BatchNorm2d]:

@@ -33,7 +33,8 @@ def with_initial_channels(recipe: Recipe, folder: RunFolder) -> Recipe:
             f"init {recipe.init}: is a compressed {narrower.name}, whose encoder cannot be trained alone as stage "
             f"{alone} would; use a recipe that trains the whole network, such as pruned"
         )
-    section = recipe.network.model_copy(update={"name": narrower.name, "options": dict(narrower.options)})
+    options = {**narrower.options, **recipe.network.options}  # what the recipe says itself, such as dropout, stays
+    section = recipe.network.model_copy(update={"name": narrower.name, "options": options})
     return recipe.model_copy(update={"network": section})
 
 
