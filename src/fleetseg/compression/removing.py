@@ -163,7 +163,8 @@ def _reads(wiring: Wiring, kept: set[int], keys: dict[str, str]) -> dict[str, li
 
 def _dead(norm: nn.BatchNorm2d) -> int:
     """How many of its channels have no scale, by the compiler's measure (`liveness.dead_scales`)."""
-    scales = norm.weight.abs() / torch.sqrt(norm.running_var + norm.eps)  # type: ignore[operator]
+    assert norm.running_var is not None  # otherwise capturing has failed
+    scales = norm.weight.abs() / torch.sqrt(norm.running_var + norm.eps)
     return int((scales < NOTHING).sum())
 
 
