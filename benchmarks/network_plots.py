@@ -3,15 +3,16 @@
     cd benchmarks
     python network_plots.py results/networks-*.json --accuracy results/accuracy-*.json --out ../docs/images
 
-Reads what `benchmarks/networks.py` wrote, and files of accuracies (see benchmarks/results/README.md), which later
-trainings extend. Writes accuracy-size.png, accuracy-speed.png and size-speed.png; what there is no data for is not
-drawn, and said.
+Reads what `benchmarks/networks.py` wrote on one machine, and files of accuracies (see benchmarks/results/README.md),
+which later trainings extend. What several files measured counts as in the last of them. Writes accuracy-size.png,
+accuracy-speed.png and size-speed.png; what there is no data for is not drawn, and said.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,15 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
-#: One colour and marker a network, the same in every plot; ten that nobody mixes up, then the next marker.
+#: One colour, marker and line a network, the same in every plot; ten colours that nobody mixes up, then others of both.
 _COLOURS = plt.get_cmap("tab10").colors
 _MARKERS = "osD^v"
+_LINES = ("-", "--", ":", "-.", "-")
+#: Points between the base lines of two labels.
+_LINE_HEIGHT = 13
 
 
 def main() -> int:
@@ -38,19 +43,19 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path())
     arguments = parser.parse_args()
     records = [read(path) for path in arguments.results]
-    rows = [row for record in records for row in record["results"]]
+    machine = machine_of(records)
+    rows = last_measured(records)
     networks = [row for record in records for row in record.get("networks", [])]
     accuracies = [(read(path), path) for path in arguments.accuracy]
     arguments.out.mkdir(parents=True, exist_ok=True)
     style = {name: number for number, name in enumerate(by_speed(rows, [row["network"] for row in networks]))}
-    draw_sizes(rows, style, arguments.out / "size-speed.png")
+    draw_sizes(rows, style, machine, arguments.out / "size-speed.png")
     speeds = {name: frames(rows, name, arguments.size) for name in style}
     megabytes = {row["network"]: 4e-6 * row["parameters"] for row in networks}
-    draw_accuracy(
-        accuracies, megabytes, style, "network size in MB (4 bytes a parameter)", arguments.out / "accuracy-size.png"
-    )
-    label = f"frames a second at {arguments.size.replace('x', '×')}, fastest engine"
-    draw_accuracy(accuracies, speeds, style, label, arguments.out / "accuracy-speed.png")
+    label = "network size in MB (10⁶ bytes, 4 a parameter)"
+    draw_accuracy(accuracies, megabytes, style, label, "", arguments.out / "accuracy-size.png")
+    label = f"frames a second at {arguments.size.replace('x', '×')}, one by one, fastest engine"
+    draw_accuracy(accuracies, speeds, style, label, machine, arguments.out / "accuracy-speed.png")
     return 0
 
 
@@ -63,10 +68,37 @@ def read(path: Path) -> dict[str, Any]:
     return record
 
 
+def machine_of(records: list[dict[str, Any]]) -> str:
+    """Where they were measured and with how many threads, for a title; one sentence if not all on one machine."""
+    machines = {(record["machine"]["processor"], record["machine"]["target"]) for record in records}
+    if len(machines) != 1:
+        sys.exit(f"network_plots.py: results of several machines: {', '.join(map(' '.join, sorted(machines)))}")
+    threads = sorted({row["threads"] for record in records for row in record["results"]})
+    (machine,) = machines
+    return f"{' '.join(machine)}, {' or '.join(map(str, threads))} threads"
+
+
+def last_measured(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The results, those of a network and size from the last record alone that has any."""
+    last = {(row["model"], row["size"]): number for number, record in enumerate(records) for row in record["results"]}
+    return [
+        row
+        for number, record in enumerate(records)
+        for row in record["results"]
+        if last[row["model"], row["size"]] == number
+    ]
+
+
+def best_of(rows: list[dict[str, Any]], name: str, size: str) -> dict[str, Any] | None:
+    """The fastest engine's result; None where nothing was measured."""
+    found = [row for row in rows if (row["model"], row["size"]) == (name, size)]
+    return min(found, key=lambda row: float(row["median_ms"]), default=None)
+
+
 def frames(rows: list[dict[str, Any]], name: str, size: str) -> float | None:
     """Frames a second of the fastest engine; None where nothing was measured."""
-    times = [row["median_ms"] for row in rows if (row["model"], row["size"]) == (name, size)]
-    return 1000 / min(times) if times else None
+    best = best_of(rows, name, size)
+    return 1000 / best["median_ms"] if best else None
 
 
 def by_speed(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
@@ -79,11 +111,9 @@ def by_speed(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
 
 
 def look(number: int) -> dict[str, Any]:
-    """Colour and marker."""
-    return {
-        "color": _COLOURS[number % len(_COLOURS)],
-        "marker": _MARKERS[number // len(_COLOURS) % len(_MARKERS)],
-    }
+    """Colour, marker and line."""
+    turn = number // len(_COLOURS) % len(_MARKERS)
+    return {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKERS[turn], "linestyle": _LINES[turn]}
 
 
 def pixels(size: str) -> int:
@@ -92,15 +122,21 @@ def pixels(size: str) -> int:
     return int(width) * int(height)
 
 
-def draw_sizes(rows: list[dict[str, Any]], style: dict[str, int], path: Path) -> None:
-    """Fig. 10: frames a second over the image's size, one line a network."""
+def draw_sizes(rows: list[dict[str, Any]], style: dict[str, int], machine: str, path: Path) -> None:
+    """Fig. 10: frames a second over the image's size, one line a network; hollow where another engine was fastest."""
     sizes = sorted({row["size"] for row in rows}, key=pixels)
-    figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9.5, 6.5), layout="constrained")
+    handles = []
     for name, number in style.items():
-        points = [(pixels(size) / 1e6, frames(rows, name, size), size) for size in sizes]
-        found = [(x, y) for x, y, _ in points if y is not None]
-        if found:
-            axes.plot(*zip(*found, strict=True), label=name, linewidth=1.2, markersize=5, **look(number))
+        best = [found for size in sizes if (found := best_of(rows, name, size))]
+        points = [(pixels(row["size"]) / 1e6, 1000 / row["median_ms"]) for row in best]
+        if not points:
+            continue
+        handles.append(Line2D([], [], label=name, linewidth=1.2, markersize=5, **look(number)))
+        axes.plot(*zip(*points, strict=True), linewidth=1.2, **{**look(number), "marker": ""})
+        for row, (x, y) in zip(best, points, strict=True):
+            hollow = {} if row["engine"] == "native" else {"markerfacecolor": "white"}
+            axes.plot([x], [y], markersize=5.5, **hollow, **{**look(number), "linestyle": ""})
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks([pixels(size) / 1e6 for size in sizes], [size.replace("x", "×") for size in sizes], rotation=30)
@@ -108,8 +144,9 @@ def draw_sizes(rows: list[dict[str, Any]], style: dict[str, int], path: Path) ->
         label.set(ha="right", rotation_mode="anchor")
     plain_numbers(axes.yaxis, (1, 2, 5))
     axes.minorticks_off()
-    finish(axes, "image size", "frames a second, fastest engine")
-    axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    finish(axes, "image size", "frames a second, one by one, fastest engine")
+    axes.set_title(f"{machine}\nfilled: fleetseg compile is the fastest engine; hollow: another is", fontsize=9)
+    axes.legend(handles=handles, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     save(figure, path)
 
 
@@ -118,6 +155,7 @@ def draw_accuracy(
     across: dict[str, float | None],
     style: dict[str, int],
     label: str,
+    machine: str,
     path: Path,
 ) -> None:
     """Fig. 5 and 6: mIoU over size or speed; a panel a data set."""
@@ -128,20 +166,33 @@ def draw_accuracy(
         return
     figure, grid = plt.subplots(1, len(panels), figsize=(6.5 * len(panels), 5), squeeze=False, layout="constrained")
     for axes, (record, found) in zip(grid[0], panels, strict=True):
-        for name, text, x, y in found:
-            axes.plot([x], [y], linestyle="none", markersize=9, **look(style[name]))
-            # Where the points lie apart, towards the middle, so that no label leaves the picture.
-            right = found[-1][2] > 2 * found[0][2] and x * x > found[0][2] * found[-1][2]
-            place = {"xytext": (-8, 6), "ha": "right"} if right else {"xytext": (8, 6), "ha": "left"}
-            axes.annotate(f"{text}, {y:.1f}", (x, y), textcoords="offset points", fontsize=9, **place)
+        for name, _, x, y in found:
+            axes.plot([x], [y], markersize=9, **{**look(style[name]), "linestyle": ""})
         axes.set_xscale("log")
         # Twice as far as the points on both sides: what hardly differs shall look so.
         axes.set_xlim(found[0][2] / 2, found[-1][2] * 2)
         plain_numbers(axes.xaxis, (1, 1.5, 2, 3, 5, 7))
         axes.minorticks_off()
         axes.margins(y=0.25)
-        finish(axes, label, f"mIoU in %, {record['data']} {record['split']}")
+        seen = f" at {record['size'].replace('x', '×')}" if "size" in record else ""
+        finish(axes, label, f"mIoU in %, {record['data']} {record['split']}{seen}")
+        axes.set_title(machine, fontsize=9)
+        label_points(axes, found)
     save(figure, path)
+
+
+def label_points(axes: Axes, found: list[tuple[str, str, float, float]]) -> None:
+    """A label beside each point, towards the middle where points lie apart; labels too close above another move up."""
+    axes.figure.canvas.draw()  # Only then is it known where the points are.
+    points_a_pixel = 72 / axes.figure.dpi
+    taken: dict[bool, float] = {}
+    for _, text, x, y in sorted(found, key=lambda point: point[3]):
+        right = found[-1][2] > 2 * found[0][2] and x * x > found[0][2] * found[-1][2]
+        own = float(axes.transData.transform((x, y))[1]) * points_a_pixel
+        height = max(own + 6, taken.get(right, -math.inf) + _LINE_HEIGHT)
+        taken[right] = height
+        place = {"xytext": (-8, height - own), "ha": "right"} if right else {"xytext": (8, height - own), "ha": "left"}
+        axes.annotate(f"{text}, {y:.1f}", (x, y), textcoords="offset points", fontsize=9, **place)
 
 
 def points(record: dict[str, Any], across: dict[str, float | None]) -> list[tuple[str, str, float, float]]:

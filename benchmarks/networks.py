@@ -8,7 +8,8 @@ Random weights: speed does not depend on them. Cheap subjects come first. The fi
 call goes on where it stopped, after --minutes or a failure; without --json nothing is kept. A network that would need
 more multiply-adds than --most-gmacs, or more memory than is free, is left out with the reason. Engines take turns as in
 `fleetseg benchmark`, whose file format this is, with one more key: `networks` holds parameters, multiply-adds and timed
-runs. Nothing else may run meanwhile. `python benchmarks/network_plots.py` draws the files.
+runs. Nothing else may run meanwhile. `python benchmarks/network_plots.py` draws the files, `network_tables.py` prints
+their tables in Markdown.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from network_tables import print_tables
 
 from fleetseg.atomic import check_writable, write_text
 from fleetseg.available_memory import available_memory
@@ -44,25 +46,6 @@ from fleetseg.models.cost import multiply_adds
 SIZES = ("224x224", "480x320", "640x360", "1024x512", "1280x720", "1920x1080")
 #: Engines that can be the fastest; of the others ncnn and OpenCV never were, and torch.compile builds for minutes.
 ENGINES = ("native", "openvino:fp32", "openvino:bf16", "onnxruntime", "torch:fp32")
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A ratio of times that a paper prints: `slow` takes so many times as long as `fast`."""
-
-    slow: str
-    fast: str
-    size: str
-    printed: str
-    where: str
-
-
-CLAIMS = (
-    Claim("segnet", "enet", "480x320", "16.1", "ENet, Table 2, TX1: 757 and 47 ms"),
-    Claim("segnet", "enet", "640x360", "18.1", "ENet, Table 2, TX1: 1251 and 69 ms"),
-    Claim("enet", "espnet", "1024x512", "1.27", "ESPNet, section 4.2, TitanX"),
-    Claim("erfnet", "espnet", "1024x512", "about 3", "ESPNet, section 4.3, TX2"),
-)
 
 
 @dataclass(frozen=True)
@@ -234,48 +217,6 @@ def largest_map(network: Any, size: tuple[int, int]) -> int:
     with torch.no_grad():
         empty(torch.empty(1, 3, size[1], size[0], device="meta"))
     return largest
-
-
-def fastest(results: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """The result with the least median."""
-    return min(results, key=lambda result: float(result["median_ms"]), default=None)
-
-
-def of(record: dict[str, Any], name: str, size: str, engine: str = "") -> list[dict[str, Any]]:
-    """Results of a network at a size, of one engine in float32 if asked for."""
-    rows = [row for row in record["results"] if (row["model"], row["size"]) == (name, size)]
-    return [row for row in rows if not engine or (row["engine"], row["precision"]) == (engine, "fp32")]
-
-
-def print_tables(record: dict[str, Any]) -> None:
-    """For each size: PyTorch, the fastest engine, and both against ENet; then the papers' ratios."""
-    sizes: Sequence[str] = list(dict.fromkeys(row["size"] for row in record["networks"]))
-    for size in sizes:
-        headings = f"{'GMACs':>9s} {'PyTorch ms':>11s} {'fastest ms':>11s}  {'':18s} {'speed-up':>8s} {'/ ENet':>7s}"
-        print(f"\n{size:16s} {headings}")
-        reference = fastest(of(record, "enet", size))
-        for row in (row for row in record["networks"] if row["size"] == size):
-            torch_row = fastest(of(record, row["network"], size, "torch"))
-            best = fastest(of(record, row["network"], size))
-            if best is None:
-                print(f"{row['network']:16s} {row['gmacs']:9.2f} {'–':>11s} {'–':>11s}")
-                continue
-            name = f"{best['engine']}:{best['precision']}"
-            slow = f"{torch_row['median_ms']:11.1f}" if torch_row else f"{'–':>11s}"
-            up = f"{torch_row['median_ms'] / best['median_ms']:8.2f}" if torch_row else f"{'–':>8s}"
-            ratio = f"{best['median_ms'] / reference['median_ms']:7.1f}" if reference else f"{'–':>7s}"
-            print(f"{row['network']:16s} {row['gmacs']:9.2f} {slow} {best['median_ms']:11.1f}  {name:18s} {up} {ratio}")
-    print(f"\n{'times as long':32s} {'printed':>8s} {'PyTorch':>8s} {'fastest':>8s}")
-    for claim in CLAIMS:
-        found = [ratio_of(record, claim, engine) for engine in ("torch", "")]
-        label = f"{claim.slow} / {claim.fast} {claim.size}"
-        print(f"{label:32s} {claim.printed:>8s} {found[0]:>8s} {found[1]:>8s}  {claim.where}")
-
-
-def ratio_of(record: dict[str, Any], claim: Claim, engine: str) -> str:
-    """Our ratio for a paper's; – where one of both was not measured."""
-    slow, fast = (fastest(of(record, name, claim.size, engine)) for name in (claim.slow, claim.fast))
-    return f"{slow['median_ms'] / fast['median_ms']:.2f}" if slow and fast else "–"
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def script(name: str) -> ModuleType:
 def record() -> dict[str, Any]:
     times = {"segnet": (900.0, 300.0), "enet": (60.0, 20.0)}
     results = [
-        {"model": name, "size": size, "engine": engine, "precision": "fp32", "median_ms": median * factor}
+        {"model": name, "size": size, "engine": engine, "precision": "fp32", "threads": 2, "median_ms": median * factor}
         for size, factor in (("320x180", 0.25), ("640x360", 1.0))
         for name, medians in times.items()
         for engine, median in zip(("torch", "native"), medians, strict=True)
@@ -41,17 +41,39 @@ def record() -> dict[str, Any]:
         for size in ("320x180", "640x360")
         for name, parameters in (("segnet", 29_454_548), ("enet", 364_376), ("pspnet", 65_707_988))
     ]
-    return {"results": results, "networks": networks}
+    return {"machine": {"processor": "P", "target": "generic"}, "results": results, "networks": networks}
+
+
+@pytest.fixture(autouse=True)
+def beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scripts import each other, as they can when one of them is run."""
+    monkeypatch.syspath_prepend(str(FOLDER))
 
 
 def test_ratios_stand_beside_the_papers(capsys: pytest.CaptureFixture[str]) -> None:
-    script("networks").print_tables(record())
+    script("network_tables").print_tables(record())
     lines = capsys.readouterr().out.splitlines()
     (claim,) = [line.split() for line in lines if line.startswith("segnet / enet 640x360")]
     assert claim[4:7] == ["18.1", "15.00", "15.00"]
     (row,) = [line.split() for line in lines if line.startswith("segnet ") and "300.0" in line]
     assert row == ["segnet", "1.00", "900.0", "300.0", "native:fp32", "3.00", "15.0"]
     assert any(line.split() == ["pspnet", "1.00", "–", "–"] for line in lines)
+
+
+def test_the_pages_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    file, tables = tmp_path / "record.json", script("network_tables")
+    file.write_text(json.dumps(record()))
+    monkeypatch.setattr(sys, "argv", ["network_tables.py", str(file), "--size", "640x360"])
+    assert tables.main() == 0
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    assert ["`segnet`", "1.00", "900", "300 (native fp32)", "3.0", "15"] in rows
+    assert ["`segnet` / `enet`, 640×360", "18.1", "15.00", "15.00"] in [row[:4] for row in rows]
+    # Columns are sizes; nobody measured pspnet.
+    assert ["`segnet`", "3.0 (75.0)", "3.0 (300)"] in rows
+    assert not any("`pspnet`" in row for row in rows)
+    monkeypatch.setattr(sys, "argv", ["network_tables.py", str(file), "--size", "1x1"])
+    with pytest.raises(SystemExit, match=r"--size 1x1: not in .*, which has 320x180, 640x360"):
+        tables.main()
 
 
 def test_what_does_not_fit_is_left_out_with_the_reason(
@@ -88,7 +110,7 @@ def test_three_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     results, accuracy = tmp_path / "results.json", tmp_path / "accuracy.json"
     results.write_text(json.dumps(record()))
     points = [{"network": "enet", "miou": 65.2}, {"network": "segnet", "miou": 60.0}]
-    accuracy.write_text(json.dumps({"data": "CamVid", "split": "val", "networks": points}))
+    accuracy.write_text(json.dumps({"data": "CamVid", "split": "val", "size": "480x360", "networks": points}))
     arguments = ["network_plots.py", str(results), "--accuracy", str(accuracy), "--out", str(tmp_path / "plots")]
     monkeypatch.setattr(sys, "argv", arguments)
     plots = script("network_plots")
@@ -101,3 +123,14 @@ def test_three_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     plots.main()
     assert "accuracy-size.png: no network has both" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "few").iterdir()] == ["size-speed.png"]
+
+
+def test_plots_of_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plots, old, new = script("network_plots"), record(), record()
+    new["results"] = [{**row, "median_ms": 80.0} for row in new["results"] if row["model"] == "enet"]
+    rows = plots.last_measured([old, new])
+    assert plots.frames(rows, "enet", "640x360") == 12.5  # not the 50 of the older file
+    assert plots.frames(rows, "segnet", "640x360") == 1000 / 300
+    new["machine"]["processor"] = "Q"
+    with pytest.raises(SystemExit, match="results of several machines: P generic, Q generic"):
+        plots.machine_of([old, new])

@@ -114,8 +114,8 @@ def test_its_report(trained: Path) -> None:
 def test_the_lines_of_python(trained: Path) -> None:
     names: dict[str, object] = {}
     exec(BLOCKS[-1][1], names)
-    assert Path("mine.onnx").is_file()
-    assert main(["predict", "mine.onnx", "street.png", "--out", "from_onnx"]) == 0
+    assert Path("mine_too.onnx").is_file()
+    assert main(["predict", "mine_too.onnx", "street.png", "--out", "from_onnx"]) == 0
 
 
 def test_weights_need_their_network(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +125,21 @@ def test_weights_need_their_network(trained: Path, capsys: pytest.CaptureFixture
     assert "Traceback" not in sentence
 
 
-@pytest.mark.parametrize("verb", ["predict", "evaluate", "compile", "compress"])
+def test_it_is_exported_verified_and_compressed(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command("export")) == 0
+    verify = command("verify")
+    verify[verify.index("scenes:20")] = "scenes:1"
+    capsys.readouterr()
+    assert main([*verify, "--json", "-"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert abs(figures["miou_drop"]) < 0.01
+    assert main([*command("compress"), "--no-time", "--force"]) == 0
+    smaller, metadata = load_checkpoint(Path("fewer.safetensors"))
+    assert metadata.network.name == WORD
+    assert smaller.registered_name == WORD
+
+
+@pytest.mark.parametrize("verb", ["predict", "evaluate", "compile", "export", "compress", "submission"])
 def test_weights_of_another_network(verb: str, place: Path, metadata_of: object, capsys: object) -> None:
     network = build_network("espnet-c", 11, alpha2=0, alpha3=0)
     save_checkpoint(place / "other.safetensors", network, metadata_of(network))  # type: ignore[operator]
@@ -134,8 +148,11 @@ def test_weights_of_another_network(verb: str, place: Path, metadata_of: object,
         "evaluate": ["--data", "scenes:1"],
         "compile": ["--size", "48x36", "--out", "compiled"],
         "compress": ["--out", "fewer.safetensors", "--force"],
+        "export": ["--format", "onnx", "--out", "other.onnx"],
+        "submission": ["--format", "voc", "--data", "scenes:1", "--out", "other.zip"],
     }[verb]
-    assert main([verb, "other.safetensors", *rest, "--network", WORD]) == 2
+    verbs = ["submission", "write"] if verb == "submission" else [verb]
+    assert main([*verbs, "other.safetensors", *rest, "--network", WORD]) == 2
     assert capsys.readouterr().err == (  # type: ignore[attr-defined]
         f"fleetseg: other.safetensors: holds weights of the network 'espnet-c', not of --network {WORD}\n"
     )

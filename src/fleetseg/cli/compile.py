@@ -12,7 +12,7 @@ from fleetseg.cli.options import (
     parse_size,
     print_json,
 )
-from fleetseg.cli.own_network import NetworkOption, check_network, use_network
+from fleetseg.cli.own_network import NetworkOption, use_network_of
 
 _HELP = """Turn a network into one C file and a shared library for images of one size.
 
@@ -66,17 +66,12 @@ def compile_command(
 
     from rich.console import Console
 
-    from fleetseg.compilation import read_network, write_library
+    from fleetseg.compilation import write_library
 
     seen = parse_size(size)
-    asked = use_network(own_network)
-    source, metadata = (model, None) if asked is None else read_network(model)
-    if metadata is not None:
-        check_network(asked, {model: metadata.network.name})
+    use_network_of(model, own_network)
     with Console(stderr=True).status(f"Compiling {model}: the C compiler takes its time"):
-        path = write_library(
-            source, seen, out, precision=precision, target=target, threads=threads, metadata=metadata, dump=dump
-        )
+        path = write_library(model, seen, out, precision=precision, target=target, threads=threads, dump=dump)
     description = json.loads(path.read_text())
     if as_json:
         print_json(description)

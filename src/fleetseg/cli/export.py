@@ -9,6 +9,7 @@ import typer
 
 from fleetseg.atomic import check_writable
 from fleetseg.cli.options import ThreadsOption, parse_size, print_json, write_json
+from fleetseg.cli.own_network import NetworkOption, use_network_of
 
 if TYPE_CHECKING:
     from fleetseg.exporting import ExportReport, ExportRequest
@@ -92,6 +93,7 @@ def export_command(
         Path | None, typer.Option("--report", metavar="FILE", help="int8: write the report as JSON to FILE.")
     ] = None,
     threads: ThreadsOption = None,
+    own_network: NetworkOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at FILE.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report for programs.")] = False,
 ) -> None:
@@ -115,12 +117,13 @@ def export_command(
         parse_size(image_size) if image_size else None,
         force,
     )
+    if precision != "int8" and (data is not None or report is not None or fine_tune):
+        raise UsageError("--data, --report and --fine-tune belong to --precision int8")
+    use_network_of(model, own_network)
     if precision == "int8" and data is not None:
         settings = Int8Request(data, calibration, max_drop, fine_tune_epochs=fine_tune, threads=threads)
         _export_int8(model, out, request, settings, report, as_json)
         return
-    if data is not None or report is not None or fine_tune:
-        raise UsageError("--data, --report and --fine-tune belong to --precision int8")
     with Console(stderr=True).status(f"Writing {model} as {title}, then comparing it with the network"):
         written = export(model, out, request)
     if as_json:

@@ -38,6 +38,15 @@ def use_network(word: str | None) -> str | None:
     return register_network(word)
 
 
+def use_network_of(model: str, word: str | None) -> None:
+    """`use_network` for a command whose work reads MODEL; `UsageError` unless MODEL holds weights of that network."""
+    asked = use_network(word)
+    if asked is not None:
+        from fleetseg.compilation import read_network
+
+        check_network(asked, {model: read_network(model)[1].network.name})
+
+
 def check_network(asked: str | None, found: Mapping[str, str]) -> None:
     """`UsageError` if --network asked for a network that no MODEL is one of; `found` is MODEL → its network's name."""
     if asked is not None and asked not in found.values():

@@ -164,7 +164,10 @@ def predict(
     if is_batch(inputs, out, cluster, workers):
         refuse_others(given, "a batch")
         if own_network is not None:
-            raise UsageError("--network: goes with images and videos, not with a batch; export the network to ONNX")
+            raise UsageError(
+                f"--network {own_network}: goes with images and videos, not with a batch; give the batch an ONNX file "
+                f"(fleetseg export {model} --network {own_network} --format onnx --out FILE.onnx)"
+            )
         predict_batch(
             Batch(
                 *(inputs, out, model, engine, device, threads, size, choose_size),

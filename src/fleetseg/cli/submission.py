@@ -26,6 +26,7 @@ from fleetseg.cli.options import (
     ThreadsOption,
     print_json,
 )
+from fleetseg.cli.own_network import NetworkOption, check_network, use_network
 from fleetseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def write(
     overlap: OverlapOption = 0.5,
     engine: EngineOption = "auto",
     threads: ThreadsOption = None,
+    own_network: NetworkOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run the command."""
@@ -96,7 +98,9 @@ def write(
 
     wanted = format_named(form)
     views = parse_views(scales, flip, window, overlap)
+    asked = use_network(own_network)
     network = load(model, engine, threads)
+    check_network(asked, {model: network.metadata.network.name})
     view = ViewedModel(network, size_rule(network, size, resize), views)
     dataset = open_dataset(data, split)
     check_writable(out.parent)

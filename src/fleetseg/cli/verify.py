@@ -19,6 +19,8 @@ from fleetseg.cli.options import (
     print_json,
     write_json,
 )
+from fleetseg.cli.own_network import NetworkOption, check_network, use_network
+from fleetseg.errors import UsageError
 
 if TYPE_CHECKING:
     from fleetseg.data import Dataset
@@ -56,19 +58,26 @@ def verify(
     engine: EngineOption = "own",
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
+    own_network: NetworkOption = None,
 ) -> None:
     """Run the command."""
     from fleetseg.data import open_dataset
     from fleetseg.runtime import load
 
+    if own_network is not None and against is None:
+        raise UsageError(f"--network {own_network}: goes with --against; FILE needs no class beside it")
+    asked = use_network(own_network)
     to_stdout = str(json) == "-"
     exported = load(file, engine, threads, device)
     dataset = open_dataset(data, split)
     check_outputs(None if to_stdout else json, None)
-    result = _measured(exported, dataset, exported, "Running the file")
-    figures: dict[str, Any] = result.as_json(file, exported.engine)
+    reference = None
     if against is not None:
         reference = load(against, threads=threads)
+        check_network(asked, {against: reference.metadata.network.name})
+    result = _measured(exported, dataset, exported, "Running the file")
+    figures: dict[str, Any] = result.as_json(file, exported.engine)
+    if against is not None and reference is not None:
         other = _measured(reference, dataset, exported, "Running the network")
         figures["against"] = other.as_json(against, reference.engine)
         figures["comparison"] = result.compared(other).as_json()
@@ -86,7 +95,6 @@ def verify(
 
 def _measured(model: Model, dataset: Dataset, exported: Model, what: str) -> Evaluation:
     """At the size that the exported file takes, whatever model it is."""
-    from fleetseg.errors import UsageError
     from fleetseg.evaluation import evaluate
 
     size = exported.fixed_size

@@ -88,7 +88,7 @@ _ENTRIES = (
     NetworkEntry("refinenet-101", RefineNet, REFINENET_PAPER, "Fig. 2(c), ResNet-101"),
     NetworkEntry("lrr-4x", LRR, "LRR, arXiv 1605.02264", "Fig. 4, VGG16"),
     NetworkEntry("biopsy-mehta", BiopsyMehta, "Mehta et al., arXiv 1709.02554", "Fig. 3"),
-    NetworkEntry("biopsy-resnet18", BiopsyResNet18, ESPNET_PAPER, "Table 3, its SegNet"),
+    NetworkEntry("biopsy-resnet18", BiopsyResNet18, ESPNET_PAPER, "Table 1(d), its SegNet"),
     NetworkEntry("biopsy-espnet", BiopsyESPNet, "Y-Net, arXiv 1806.01313", "segmentation branch, ESP"),
 )
 _BY_NAME = {entry.name: entry for entry in _ENTRIES}

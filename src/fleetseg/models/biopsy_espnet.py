@@ -1,4 +1,4 @@
-"""The ESP-based breast-biopsy network of ESPNet's Table 3: the segmentation branch of Y-Net (arXiv 1806.01313).
+"""The ESP-based breast-biopsy network of ESPNet's Table 1(d): the segmentation branch of Y-Net (arXiv 1806.01313).
 
 Convolutions have no bias, BatchNorm's epsilon is 10⁻³ and its momentum 0.95. Enlargements align corners, as in the
 published weights.

@@ -1,4 +1,4 @@
-"""The plain decoder on ResNet-18 that ESPNet's Table 3 calls SegNet on breast biopsies, by its count."""
+"""The plain decoder on ResNet-18 that ESPNet's Table 1(d) calls SegNet on breast biopsies, by its count."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class ERFNetEncoder(SegmentationNetwork):
 
 
 class ERFNet(SegmentationNetwork):
-    """The whole network; 2,062,956 + 65·C parameters (2.06 M in ESPNet's Fig. 7(a))."""
+    """The whole network; 2,062,956 + 65·C parameters (2.06 M in ESPNet's Table 1(a))."""
 
     def __init__(self, num_classes: int, in_channels: int = 3) -> None:
         super().__init__(num_classes, in_channels)

@@ -42,7 +42,7 @@ def conv_norm(in_channels: int, out_channels: int, kernel_size: int = 3, relu: b
 class SegNet(SegmentationNetwork):
     """VGG16's thirteen convolutions with BatchNorm, five poolings, and their mirror image.
 
-    29,443,008 + 577·C parameters; 29.5 M in ESPNet's Fig. 7(a), and 29.46 M in ENet's Table 3 is the bias-free network
+    29,443,008 + 577·C parameters; 29.5 M in ESPNet's Table 1(c), and 29.46 M in ENet's Table 3 is the bias-free network
     with its running statistics. `width` scales all channels.
     """
 

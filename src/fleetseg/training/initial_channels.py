@@ -8,7 +8,7 @@ from fleetseg.metadata import NetworkSpec
 from fleetseg.training.recipe import Recipe
 from fleetseg.training.recipe_file import load_recipe
 from fleetseg.training.run_folder import RunFolder
-from fleetseg.variants import resolved, split_options
+from fleetseg.variants import is_users, resolved, short_name, split_options
 
 
 def with_initial_channels(recipe: Recipe, folder: RunFolder) -> Recipe:
@@ -21,8 +21,7 @@ def with_initial_channels(recipe: Recipe, folder: RunFolder) -> Recipe:
         narrower = _initial(recipe)
     if narrower is None or split_options(recipe.network.options)[1]:
         return recipe
-    network = resolved(recipe.network.name, {})[0]
-    if network != narrower.name:
+    if _rebuilt_name(recipe.network.name) != _rebuilt_name(narrower.name):
         raise RecipeError(
             f"init {recipe.init}: is a compressed {narrower.name}, the recipe's network is {recipe.network.name}; "
             f"add --network {narrower.name}"
@@ -34,8 +33,15 @@ def with_initial_channels(recipe: Recipe, folder: RunFolder) -> Recipe:
             f"{alone} would; use a recipe that trains the whole network, such as pruned"
         )
     options = {**narrower.options, **recipe.network.options}  # what the recipe says itself, such as dropout, stays
-    section = recipe.network.model_copy(update={"name": narrower.name, "options": options})
+    # A network of the user's own keeps its file's path, which the weights do not tell.
+    name = recipe.network.name if is_users(recipe.network.name) else narrower.name
+    section = recipe.network.model_copy(update={"name": name, "options": options})
     return recipe.model_copy(update={"network": section})
+
+
+def _rebuilt_name(name: str) -> str:
+    """What a file of weights calls the network of that name."""
+    return short_name(name) if is_users(name) else resolved(name, {})[0]
 
 
 def _begun(folder: RunFolder) -> NetworkSpec | None:

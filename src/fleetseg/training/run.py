@@ -71,10 +71,10 @@ class Run:
         Raises the errors of `open_dataset`, `check_data` and `RunFolder.open`, which alone writes.
         """
         self.folder = RunFolder(out)
-        self.recipe = recipe = with_initial_channels(recipe, self.folder)
-        self.processes = processes
         if is_users(recipe.network.name):
             register_network(recipe.network.name)
+        self.recipe = recipe = with_initial_channels(recipe, self.folder)
+        self.processes = processes
         if not processes.first:
             wait_for_all(processes)  # what is wrong, the first one says
         self.train_set = self._undecoded = open_split(recipe, data, recipe.data.train_split)
