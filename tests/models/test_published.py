@@ -183,14 +183,14 @@ def test_hostile_pickles_run_nothing(tmp_path: Path, camvid_encoder: Tensors, ki
 
 
 def test_files_that_hold_no_table_of_weights(save: Callable[[Any], Path], camvid_encoder: Tensors) -> None:
-    expected = "holds no table of weights; expected one of the published ESPNet checkpoints"
+    expected = "holds no table of weights; expected one of the published ESPNet or ERFNet checkpoints"
     for content in ([1, 2], torch.zeros(3), {"state_dict": [1]}, {"a": torch.eye(2).to_sparse()}):
         assert sentence(save(content)) == expected
     assert load_published(save({"epoch": 7, "state_dict": camvid_encoder}))[1].network.name == "espnet-c"
 
 
 def test_weights_of_another_network(save: Callable[[Any], Path], random_network: Build) -> None:
-    expected = "not in the layout of the published ESPNet weights; give one of those, a .safetensors checkpoint"
+    expected = "not in the layout of the published ESPNet or ERFNet weights; give one of those, a"
     assert sentence(save(random_network("enet", 12).state_dict())).startswith(expected)
     assert sentence(save({})).startswith(expected)
 

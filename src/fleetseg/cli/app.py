@@ -54,10 +54,10 @@ Serve it over HTTP, with a page to try it on:
 See how fast it is beside other engines:
   fleetseg benchmark enet-camvid --size 640x360
 
-MODEL is a packaged name, an ONNX file or checkpoint (.safetensors) that fleetseg wrote, the published ESPNet
-weights (.pth), or the folder of a training run or of a compiled network. --data is a data set's folder or the
-word "scenes", which is built in and needs no download. "fleetseg COMMAND --help" shows a command's options and
-examples.
+MODEL is a packaged name, an ONNX file or checkpoint (.safetensors) that fleetseg wrote, the published weights
+of ESPNet or ERFNet (.pth), or the folder of a training run or of a compiled network. --data is a data set's folder
+or the word "scenes", which is built in and needs no download. "fleetseg COMMAND --help" shows a command's options
+and examples.
 """
 
 

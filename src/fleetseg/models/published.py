@@ -116,7 +116,7 @@ def load_published(path: str | Path) -> tuple[SegmentationNetwork, ModelMetadata
     CamVid's 11 and "Unlabelled"; 20: Cityscapes' 19 and "unlabelled".
     """
     source = str(path)
-    tensors = read_pickle(path, "one of the published ESPNet checkpoints")
+    tensors = read_pickle(path, "one of the published ESPNet or ERFNet checkpoints")
     if is_erfnet(tensors):
         return erfnet_from(tensors, source)
     spec = _described_network(tensors, source)
@@ -160,7 +160,7 @@ def _described_network(tensors: dict[str, Tensor], source: str) -> NetworkSpec:
     classifier = tensors.get(f"{prefix}classifier.conv.weight")
     if f"{prefix}level1.conv.weight" not in tensors or classifier is None or classifier.ndim != 4:
         raise CheckpointError(
-            f"{source}: not in the layout of the published ESPNet weights; give one of those, "
+            f"{source}: not in the layout of the published ESPNet or ERFNet weights; give one of those, "
             f"a .safetensors checkpoint of fleetseg or an ONNX file"
         )
     classes = int(classifier.shape[0])

@@ -45,10 +45,10 @@ def load(
     """Load a network, ready to be called with images.
 
     `name_or_path` is a packaged name (``enet-camvid``), a checkpoint (``.safetensors``) that fleetseg wrote, a
-    published ESPNet checkpoint (``.pth``), the folder of a training run, of which the best checkpoint is taken, or
-    what ``fleetseg export`` wrote: ONNX (``.onnx``), OpenVINO (``.xml``), ncnn (``.param``), torch.export (``.pt2``),
-    LiteRT (``.tflite``), ExecuTorch (``.pte``), Core ML (``.mlpackage``, on macOS) or the folder of a compiled
-    network. A packaged name wins over a file of that name; write ``./name`` for the file.
+    published one of ESPNet or ERFNet (``.pth``), the folder of a training run, of which the best checkpoint is taken,
+    or what ``fleetseg export`` wrote: ONNX (``.onnx``), OpenVINO (``.xml``), ncnn (``.param``), torch.export
+    (``.pt2``), LiteRT (``.tflite``), ExecuTorch (``.pte``), Core ML (``.mlpackage``, on macOS) or the folder of a
+    compiled network. A packaged name wins over a file of that name; write ``./name`` for the file.
 
     `engine` "own" runs a file on the engine that it is for. "auto" times every installed engine that reads the file
     (ONNX: ONNX Runtime, OpenVINO, OpenCV) on a few images, takes the fastest and remembers it. With `size` = (width,

@@ -72,7 +72,7 @@ class ESPNetBOptions(_Options):
         if self.module != "esp" and self.reduce_kernel_size != 1:
             raise ValueError(f"reduce_kernel_size is ESP's, module '{self.module}' has none; use 1")
         if self.module in ("mobilenet", "shufflenet", "resnet") and self.branches != 5:
-            raise ValueError(f"module '{self.module}' has no branches; leave it at 5")
+            raise ValueError(f"module '{self.module}' has no branches; leave branches at 5")
         return self
 
 
