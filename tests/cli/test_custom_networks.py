@@ -97,11 +97,30 @@ def test_it_is_trained_evaluated_compiled_and_predicts(trained: Path, capsys: py
     assert (masks[0] == masks[1]).mean() > 0.99
 
 
-def test_it_is_compressed(trained: Path) -> None:
+def test_it_labels_a_batch(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("fsspec")
+    words = [*command("predict"), "--size", "48x36"]
+    assert main(words) == 0
+    alone = np.array(Image.open("results/street.png"))
+    words[words.index("results")] = "batch"
+    assert main([*words, "--workers", "1"]) == 0
+    assert (np.array(Image.open("batch/street.png")) == alone).all()
+    assert main([*words, "--cluster", "ray"]) == 2
+    assert "machines of a cluster do not have that file" in capsys.readouterr().err
+
+
+def test_it_is_compressed_and_trains_on(trained: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main([*command("compress"), "--no-time"]) == 0
     assert Path("fewer.safetensors").stat().st_size < trained.stat().st_size
     words = [*command("predict")[2:], "--size", "48x36"]
     assert main(["predict", "fewer.safetensors", *words]) == 0
+    # From elsewhere too: the weights do not tell where the class is.
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")
+    network = ["--network", f"{place}/my_net.py:MyNet", "--init", "../fewer.safetensors"]
+    assert main(["train", "smoke", *SHORT, *network, "--out", "on"]) == 0
+    fewer, more = (load_checkpoint(path)[0].options for path in (Path("on/best.safetensors"), trained))
+    assert set(fewer) - set(more) == {"channels"}
 
 
 def test_its_report(trained: Path) -> None:
@@ -125,7 +144,7 @@ def test_weights_need_their_network(trained: Path, capsys: pytest.CaptureFixture
     assert "Traceback" not in sentence
 
 
-def test_it_is_exported_verified_and_compressed(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_exported_and_verified(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command("export")) == 0
     verify = command("verify")
     verify[verify.index("scenes:20")] = "scenes:1"
@@ -133,10 +152,6 @@ def test_it_is_exported_verified_and_compressed(trained: Path, capsys: pytest.Ca
     assert main([*verify, "--json", "-"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert abs(figures["miou_drop"]) < 0.01
-    assert main([*command("compress"), "--no-time", "--force"]) == 0
-    smaller, metadata = load_checkpoint(Path("fewer.safetensors"))
-    assert metadata.network.name == WORD
-    assert smaller.registered_name == WORD
 
 
 @pytest.mark.parametrize("verb", ["predict", "evaluate", "compile", "export", "compress", "submission"])

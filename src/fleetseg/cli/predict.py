@@ -21,7 +21,6 @@ from fleetseg.cli.predict_windows import (
     WindowsOption,
     sliding,
 )
-from fleetseg.errors import UsageError
 
 if TYPE_CHECKING:
     from fleetseg.runtime import Model
@@ -163,15 +162,10 @@ def predict(
         return
     if is_batch(inputs, out, cluster, workers):
         refuse_others(given, "a batch")
-        if own_network is not None:
-            raise UsageError(
-                f"--network {own_network}: goes with images and videos, not with a batch; give the batch an ONNX file "
-                f"(fleetseg export {model} --network {own_network} --format onnx --out FILE.onnx)"
-            )
         predict_batch(
             Batch(
                 *(inputs, out, model, engine, device, threads, size, choose_size),
-                *(overlay, confidence, cluster, workers, as_json),
+                *(overlay, confidence, cluster, workers, own_network, as_json),
             )
         )
         return

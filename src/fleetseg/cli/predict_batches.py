@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +17,7 @@ from fleetseg.cli.batch_inputs import find_items, is_list
 from fleetseg.cli.console import complain
 from fleetseg.cli.network_sight import SizeRule
 from fleetseg.cli.options import print_json
+from fleetseg.cli.own_network import check_network, use_network
 from fleetseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ class Batch:
     confidence: bool
     cluster: str | None
     workers: int | None
+    own_network: str | None
     as_json: bool
 
 
@@ -71,14 +75,22 @@ def predict_batch(batch: Batch) -> None:
 
     if batch.cluster not in (None, "ray"):
         raise UsageError(f"--cluster {batch.cluster}: ray is the one that is known")
+    if batch.cluster is not None and batch.own_network is not None:
+        raise UsageError(
+            f"--network {batch.own_network}: machines of a cluster do not have that file; give an ONNX file "
+            f"(fleetseg export {batch.model} --network {batch.own_network} --format onnx --out FILE.onnx)"
+        )
     out = places.full(batch.out)
     items = find_items(batch.inputs, out)
-    files, name, digest = network_files(batch.model)
+    asked = use_network(batch.own_network)
+    files, name, digest = network_files(batch.model, _source_of(batch.own_network))
     job = Job(
         *(batch.model, batch.engine, batch.device, batch.threads or 1, batch.choose_size, batch.size),
         *(batch.overlay, batch.confidence, files, name, digest),
+        prepare=None if asked is None else partial(use_network, batch.own_network),
     )
     network = job.load()  # what is wrong with it is said before any worker starts
+    check_network(asked, {batch.model: network.metadata.network.name})
     classes, engine = network.classes, network.engine
     del network
     places.check_writable(out)
@@ -89,6 +101,11 @@ def predict_batch(batch: Batch) -> None:
     _report(result, batch, manifest.url, f"{count} worker{'s' if count > 1 else ''} with {engine}")
     if result.failed:
         raise typer.Exit(1)
+
+
+def _source_of(own_network: str | None) -> bytes:
+    """The file that defines a network of the user's own: with another one, images are labelled anew."""
+    return b"" if own_network is None else Path(own_network.rpartition(":")[0]).read_bytes()
 
 
 @contextmanager

@@ -34,6 +34,8 @@ class Job:
     #: What the network's path is among them.
     name: str = ""
     digest: str = ""
+    #: Called in each process before the network is loaded there: runs the file of a network of the user's own.
+    prepare: Callable[[], object] | None = None
 
     @property
     def key(self) -> str:
@@ -43,6 +45,8 @@ class Job:
 
     def load(self, folder: Path | None = None) -> Model:
         """The network; with `folder`, from `files`, which are written there first."""
+        if self.prepare is not None:
+            self.prepare()
         if folder is None or not self.files:
             return load(self.model, self.engine, self.threads, self.device)
         for name, content in self.files:
@@ -53,8 +57,8 @@ class Job:
         return load(folder / self.name, self.engine, self.threads, self.device)
 
 
-def network_files(model: str) -> tuple[tuple[tuple[str, bytes], ...], str, str]:
-    """(files, name, digest) of a network, for `Job`."""
+def network_files(model: str, source: bytes = b"") -> tuple[tuple[tuple[str, bytes], ...], str, str]:
+    """(files, name, digest) of a network, for `Job`; `source` is the user's file that defines it, where one does."""
     if model in packaged_models():
         content = (resources.files("fleetseg") / "weights" / f"{model}.onnx").read_bytes()
         return (), model, hashlib.sha256(content).hexdigest()
@@ -65,7 +69,7 @@ def network_files(model: str) -> tuple[tuple[tuple[str, bytes], ...], str, str]:
         # Several formats are two files of one name: OpenVINO's .xml and .bin, ncnn's .param and .bin.
         found = sorted(file for file in path.parent.glob(f"{path.stem}.*") if file.is_file())
     files = tuple((file.relative_to(path.parent).as_posix(), file.read_bytes()) for file in found)
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(source)
     for name, content in files:
         digest.update(f"{name} {len(content)} ".encode() + content)
     return files, path.name, digest.hexdigest()
