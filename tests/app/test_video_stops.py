@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -85,6 +86,8 @@ def test_damaged_frames_are_counted_and_the_rest_is_labelled(
         ("empty.mp4", "empty.mp4: is broken, cut off or no video"),
         ("cut.mp4", "cut.mp4: is broken, cut off or no video"),
         ("sound.mp4", "sound.mp4: has sound but no pictures"),
+        ("encrypted.mp4", "encrypted.mp4: no frame could be decoded; it is empty, broken or encrypted"),
+        ("codec.mkv", "codec.mkv: its codec is unknown here; convert it to H.264, for example"),
         ("none.mkv", "none.mkv: no frame could be decoded; it is empty, broken or encrypted"),
         ("webcam:87", "webcam:87: there is no such camera"),
         ("rtsp://user:secret@127.0.0.1:9/x", "rtsp://…@127.0.0.1:9/x: cannot be opened (Connection refused)"),
@@ -97,6 +100,10 @@ def test_bad_videos_leave_nothing(
     Path("empty.mp4").touch()
     whole = write_video(Path("whole.mp4")).read_bytes()
     Path("cut.mp4").write_bytes(whole[: len(whole) // 2])
+    keys = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "76" * 16, "encryption_kid": "a7" * 16}
+    write_video(Path("encrypted.mp4"), options=keys)
+    known = write_video(Path("known.mkv")).read_bytes()
+    Path("codec.mkv").write_bytes(known.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XYZ"))
     with av.open("sound.mp4", "w") as file:
         tone = file.add_stream("aac", rate=48000)
         tone.layout = "mono"
@@ -109,6 +116,19 @@ def test_bad_videos_leave_nothing(
     assert predict(colour_onnx, name, "--out", "o.mp4", "--mask-video", "m.mkv", "--shares", "s.csv") == 1
     assert capsys.readouterr().err == f"fleetseg: {sentence}\n"
     assert files_in(here) == before
+
+
+def test_a_camera_that_another_program_uses(
+    colour_onnx: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def busy(*_arguments: object, **_options: object) -> None:
+        raise av.error.OSError(errno.EBUSY, os.strerror(errno.EBUSY), "/dev/video0")
+
+    monkeypatch.setattr(av, "open", busy)
+    assert predict(colour_onnx, "webcam:0", "--out", "o.mp4") == 1
+    sentence = "webcam:0: the camera cannot be used (Device or resource busy); does another program use it?"
+    assert capsys.readouterr().err == f"fleetseg: {sentence}\n"
+    assert not Path("o.mp4").exists()
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,12 @@ def test_default_size_follows_the_training_size_and_says_so(
     assert (ids("o/a.png") == thirds(320, 240).argmax(axis=2)).mean() > 0.95
 
 
+def test_of_large_images_it_says_how_to_keep_their_scale(colour_onnx: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save("a.png", thirds(16 * 32, 16 * 24))
+    assert main(["predict", str(colour_onnx), "a.png", "--out", "o"]) == 0
+    assert capsys.readouterr().err.endswith("(512×384 to 32×24); --windows keeps their own scale, part by part\n")
+
+
 @pytest.mark.parametrize(("size", "seen"), [("native", [320, 240]), ("100x50", [100, 50])])
 def test_size_option(colour_onnx: Path, size: str, seen: list[int], capsys: pytest.CaptureFixture[str]) -> None:
     save("a.png", thirds(320, 240))

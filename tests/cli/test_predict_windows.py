@@ -73,6 +73,8 @@ def test_large_images_and_slides_are_seen_in_windows_unasked(
     ]  # fmt: skip
     np.testing.assert_array_equal(tifffile.imread("o/c_labels.tif"), picture.argmax(axis=2))
     assert "fleetseg: in/d.svs: the slide cannot be read" in shown.err
+    assert "in/a.png: is 130×90 pixels large, so 9 windows of 64×48 slide over it; --downsample D" in shown.err
+    assert "in/b.png" not in shown.err
     assert shown.err.endswith("fleetseg: 1 of 4 images could not be segmented\n")
     # A size or a confidence asks for the image as a whole.
     for option in (["--size", "32x24"], ["--confidence"]):

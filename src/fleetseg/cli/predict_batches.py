@@ -18,6 +18,7 @@ from fleetseg.cli.console import complain
 from fleetseg.cli.network_sight import SizeRule
 from fleetseg.cli.options import print_json
 from fleetseg.cli.own_network import check_network, use_network
+from fleetseg.cli.predict_windows import MOST_PIXELS
 from fleetseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,9 +85,11 @@ def predict_batch(batch: Batch) -> None:
     items = find_items(batch.inputs, out)
     asked = use_network(batch.own_network)
     files, name, digest = network_files(batch.model, _source_of(batch.own_network))
+    # As without a batch: larger ones are for windows, unless it is said how they are to be seen whole.
+    most_pixels = MOST_PIXELS if batch.size is None and not batch.confidence else None
     job = Job(
         *(batch.model, batch.engine, batch.device, batch.threads or 1, batch.choose_size, batch.size),
-        *(batch.overlay, batch.confidence, files, name, digest),
+        *(batch.overlay, batch.confidence, most_pixels, files, name, digest),
         prepare=None if asked is None else partial(use_network, batch.own_network),
     )
     network = job.load()  # what is wrong with it is said before any worker starts

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from fleetseg.runtime import Model
 
 
+#: An image that has so many times the pixels that the network sees of it is too large to be seen as it is.
+_LARGE = 256
+
+
 def predict_images(
     inputs: Sequence[str],
     out: Path,
@@ -115,9 +119,11 @@ def _slide(model: Model, image: InputImage, overlay: bool, sliding: Sliding) -> 
 def _size_note(model: Model, result: Result) -> str:
     (width, height), (seen_width, seen_height) = result.size, result.network_size
     train_width, train_height = model.metadata.train_size or (0, 0)
+    is_large = width * height >= _LARGE * seen_width * seen_height
     return (
         f"the network sees images scaled to about the {train_width}×{train_height} pixels it was trained on "
-        f"({width}×{height} to {seen_width}×{seen_height}); --size native keeps their own size"
+        f"({width}×{height} to {seen_width}×{seen_height}); "
+        + ("--windows keeps their own scale, part by part" if is_large else "--size native keeps their own size")
     )
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleetseg.cli.console import complain, track
+from fleetseg.cli.console import complain, share_bar, track
 from fleetseg.cli.evaluation_views import parse_views
 from fleetseg.cli.input_images import InputImage
 from fleetseg.cli.options import parse_size
 from fleetseg.errors import UsageError
 
 if TYPE_CHECKING:
-    from fleetseg.app.huge.plan import WindowOptions
+    from fleetseg.app.huge.plan import Plan, WindowOptions
     from fleetseg.app.huge.run import Labelled
     from fleetseg.runtime import Model
 
@@ -74,7 +74,7 @@ class Sliding:
 
     def label(self, model: Model, image: InputImage, overlay: bool) -> tuple[Labelled, dict[str, Path]]:
         """Label it; returns what was done and the files by their key in --json."""
-        from fleetseg.app.huge.run import Outputs, label_image
+        from fleetseg.app.huge.run import Outputs, Told, label_image
 
         outputs = Outputs(
             image.result("_labels.tif"),
@@ -83,13 +83,28 @@ class Sliding:
             image.result("_overlay.png") if overlay else None,
         )
 
+        def planned(plan: Plan) -> None:
+            if self.forced is None:
+                complain(f"{image.path}: {_unasked(plan)}")
+
         def resuming(share: float) -> None:
             complain(f"{image.path}: going on where an earlier run stopped, at {100 * share:.0f} %")
 
-        done = label_image(
-            model, image.path, outputs, self.options, lambda steps: track(steps, image.path.name), resuming
+        name = image.path.name
+        told = Told(
+            lambda: share_bar(f"{name}: copying"), planned, resuming, lambda steps: track(steps, f"{name}: writing")
         )
+        done = label_image(model, image.path, outputs, self.options, lambda steps: track(steps, name), told)
         return done, outputs.by_key()
+
+
+def _unasked(plan: Plan) -> str:
+    """The rest of a sentence about windows that nobody asked for."""
+    (width, height), columns, rows = plan.image_size, plan.grid.columns, plan.grid.rows
+    return (
+        f"is {width}×{height} pixels large, so {len(plan.grid):,} windows of {columns.window}×{rows.window} slide over "
+        f"it; --downsample D makes them fewer, --size WxH shows the network all of it at once, made smaller"
+    )
 
 
 def sliding(

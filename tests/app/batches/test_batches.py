@@ -50,6 +50,15 @@ def test_folder_with_broken_files_then_again(colour_onnx: Path, here: Path, caps
     assert {name for name in times if times[name] != again[name]} == {"0002.png"}
 
 
+def test_images_for_windows_are_named(
+    colour_onnx: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(here / "in", 1)
+    monkeypatch.setattr("fleetseg.cli.predict_batches.MOST_PIXELS", 1199)
+    assert main(["predict", str(colour_onnx), "in", "--out", "out", "--workers", "1"]) == 1
+    assert "0000.png: 40×30 is 1,200 pixels, but the limit is 1,199; make the image" in capsys.readouterr().err
+
+
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     s3fs = pytest.importorskip("s3fs")

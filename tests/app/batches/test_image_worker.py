@@ -59,6 +59,18 @@ def test_key_of_a_job_is_what_decides_the_results(colour_onnx: Path, write_colou
     assert job.key != job_of(write_colour_onnx("other.onnx", stride=2)).key
 
 
+def test_images_that_are_for_windows_are_refused(colour_onnx: Path, tmp_path: Path) -> None:
+    write_images(tmp_path / "in", 1)
+    item = Item(str(tmp_path / "in/0000.png"), str(tmp_path / "x"))
+    record = ImageWorker(job_of(colour_onnx, most_pixels=1199))(item)
+    assert record.status == FAILED
+    assert record.error == (
+        f"{item.input}: 40×30 is 1,200 pixels, but the limit is 1,199; make the image smaller, "
+        "or label it by itself with --windows"
+    )
+    assert ImageWorker(job_of(colour_onnx, most_pixels=1200))(item).status == DONE
+
+
 def test_what_nobody_foresaw_stays_with_its_image(
     colour_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

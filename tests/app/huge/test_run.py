@@ -16,7 +16,7 @@ from shapely.geometry import shape
 from tests.app.huge.conftest import clouds
 
 from fleetseg.app.huge.plan import TILE, WindowOptions
-from fleetseg.app.huge.run import Outputs, label_image
+from fleetseg.app.huge.run import Outputs, Told, label_image
 from fleetseg.errors import ImageError, OutputError, UsageError
 from fleetseg.image import read_image, write_png
 from fleetseg.runtime import Model
@@ -124,7 +124,7 @@ def test_a_killed_run_goes_on_to_the_same_labels(
             rows.append(row)
             yield band, row
 
-    label_image(blurring, path, outputs(), options, track, told.append)
+    label_image(blurring, path, outputs(), options, track, Told(resuming=told.append))
     assert told == [pytest.approx(2 / 3)]
     assert rows == [2], "the other two rows of tiles were there"
     for key, result in outputs().by_key().items():
@@ -143,7 +143,7 @@ def test_an_unfinished_run_of_another_job_is_not_taken_up(
     told: list[float] = []
     model = colours if change == "model" else blurring
     window = (128, 128) if change == "options" else (128, 96)
-    label_image(model, path, outputs(), WindowOptions(window=window), resuming=told.append)
+    label_image(model, path, outputs(), WindowOptions(window=window), told=Told(resuming=told.append))
     assert told == []
 
 
@@ -208,7 +208,7 @@ def test_a_full_disk_is_one_sentence_and_what_is_finished_is_kept(
     assert [found.name for found in outputs().labels.parent.iterdir()] == [".a_labels.unfinished"]
     told: list[float] = []
     options = WindowOptions(window=(256, 256), views=Views(overlap=0.25))
-    label_image(colours, tmp_path / "a.png", outputs(), options, resuming=told.append)
+    label_image(colours, tmp_path / "a.png", outputs(), options, told=Told(resuming=told.append))
     np.testing.assert_array_equal(tifffile.imread(outputs().labels), picture.argmax(axis=2))
     (share,) = told
     assert share == 1 if limit > 1_000_000 else 0 < share < 1
@@ -228,7 +228,7 @@ def test_memory_that_runs_out_keeps_what_is_finished(
         label_image(colours, path, outputs(), WindowOptions(), track)
     monkeypatch.undo()
     told: list[float] = []
-    label_image(colours, path, outputs(), WindowOptions(), resuming=told.append)
+    label_image(colours, path, outputs(), WindowOptions(), told=Told(resuming=told.append))
     assert len(told) == 1
     np.testing.assert_array_equal(tifffile.imread(outputs().labels), picture.argmax(axis=2))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from tests.app.huge.conftest import clouds
 
 from fleetseg.app.huge import sources, streaming
 from fleetseg.app.huge.sources import WholeImage, in_colour, needs_windows, open_source
+from fleetseg.app.huge.streaming import tiled_copy
 from fleetseg.data.slide_file import SlideFile
 from fleetseg.errors import ImageError, ImageTooLargeError, MissingExtraError, OutputError
 from fleetseg.image import read_image
@@ -219,6 +222,24 @@ def test_what_can_only_be_decoded_whole_is_refused_without_the_memory(
     monkeypatch.setattr(streaming, "available_memory", lambda: WIDTH * HEIGHT)
     with pytest.raises(ImageTooLargeError, match="230×170 is too large for the free memory"):
         open_source(tmp_path / name, tmp_path / "work")
+
+
+def test_a_copy_tells_its_share_and_can_be_interrupted(tmp_path: Path) -> None:
+    Image.new("L", (4000, 4000)).save(tmp_path / "a.png")
+    shares: list[float] = []
+    tiled_copy(tmp_path / "a.png", tmp_path / "whole/copy.tif", shares.append)
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] < 0.1 and 0.9 < shares[-1] <= 1
+
+    def told(share: float) -> None:
+        shares.append(share)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    shares.clear()
+    with pytest.raises(KeyboardInterrupt):
+        tiled_copy(tmp_path / "a.png", tmp_path / "work/copy.tif", told)
+    assert shares[-1] < 0.9, "it does not wait for the end"
+    assert not list(tmp_path.glob("work/*"))
 
 
 def test_a_full_disk_during_the_copy_is_one_sentence(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from fleetseg.app.batches import places
 from fleetseg.app.batches.items import DONE, FAILED, FINISHED, UNWRITABLE, Item, Record
 from fleetseg.app.batches.job import Job
-from fleetseg.errors import FleetsegError, OutputError
+from fleetseg.errors import FleetsegError, ImageTooLargeError, OutputError
 from fleetseg.image import decode_image, overlay, with_legend
 from fleetseg.png import encode_mask, encode_picture
 from fleetseg.runtime import Model
@@ -67,7 +67,10 @@ class ImageWorker:
 
     def _label(self, item: Item, record: Record) -> Record:
         content = places.read(item.input)
-        picture = decode_image(content, item.input)
+        try:
+            picture = decode_image(content, item.input, self._job.most_pixels)
+        except ImageTooLargeError as error:
+            raise ImageTooLargeError(f"{error}, or label it by itself with --windows") from error
         model = self._loaded()
         own = (picture.shape[1], picture.shape[0])
         seen = self._job.choose_size(model, own)

@@ -29,6 +29,8 @@ class Job:
     size: str | None
     overlay: bool = False
     confidence: bool = False
+    #: Larger images are refused; None: those that the free memory does not allow.
+    most_pixels: int | None = None
     #: The network's files by their path below a folder, for workers elsewhere; empty for a packaged one.
     files: tuple[tuple[str, bytes], ...] = ()
     #: What the network's path is among them.

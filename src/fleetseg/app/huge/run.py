@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from fleetseg.app.huge.labelling import Picture, label_band
 from fleetseg.app.huge.plan import TILE, Plan, Size, WindowOptions, plan_for
 from fleetseg.app.huge.results import Areas, write_areas, write_outlines, write_overlay
 from fleetseg.app.huge.sight import Sight, window_size
-from fleetseg.app.huge.sources import Source, in_colour, open_source
+from fleetseg.app.huge.sources import Copying, Source, in_colour, open_source, silently
 from fleetseg.app.huge.tile_store import TileStore
 from fleetseg.atomic import check_writable
 from fleetseg.errors import ImageError, OutputError, UsageError
@@ -65,22 +66,34 @@ class Labelled:
         return self.plan.grid.columns.window, self.plan.grid.rows.window
 
 
+#: One of the files that are written at the end.
+Writing = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a caller may want to hear of on the way."""
+
+    #: A copy is made of an image that cannot be read in place.
+    copying: Copying = silently
+    #: It is known how many windows there are.
+    planned: Callable[[Plan], None] = lambda _plan: None
+    #: An earlier run of the same job is taken up, which had finished such a share.
+    resuming: Callable[[float], None] = lambda _share: None
+    #: Iterates over the files that are written at the end.
+    writing: Callable[[Sequence[Writing]], Iterable[Writing]] = iter
+
+
 def label_image(
-    model: Model,
-    path: Path,
-    outputs: Outputs,
-    options: WindowOptions,
-    track: Track = iter,
-    resuming: Callable[[float], None] = lambda _share: None,
+    model: Model, path: Path, outputs: Outputs, options: WindowOptions, track: Track = iter, told: Told | None = None
 ) -> Labelled:
     """Slide windows over the image `path` and write its labels, areas and outlines, all or none.
-
-    `resuming` is called if an earlier run of the same job is taken up, with the share that it had finished.
 
     Raises `ImageError` for an image that cannot be read, `UsageError` for windows that the network cannot see,
     `OutputError` where nothing can be written and `MemoryError` for windows that the free memory does not allow, what
     is finished being kept for the next run, and `MissingExtraError` without the packages that read or write the files.
     """
+    told = told or Told()
     window = window_size(model, options.window)
     sight = Sight(model, options)
     # Before hours of work rather than after them.
@@ -88,16 +101,17 @@ def label_image(
     tiff_writer(outputs.labels)
     check_writable(outputs.labels.parent)
     try:
-        source = open_source(path, outputs.work)
+        source = open_source(path, outputs.work, told.copying)
         wanted = tissue_mask(source) if options.skip_background else None
         if wanted is not None and not wanted.any():
             raise ImageError(f"{path}: no tissue was found; leave --skip-background out")
         plan = plan_for(source.sizes[0], len(model.classes), window, options, wanted)
+        told.planned(plan)
         store = TileStore(outputs.work / "labels.sqlite", _job(model, path, options, plan))
         try:
-            _label(plan, store, source, sight, options.window_batch, track, resuming)
+            _label(plan, store, source, sight, options.window_batch, track, told.resuming)
             areas = Areas.of(plan, source, model.labels, store.counts())
-            _write(model, path, outputs, plan, store, source, areas)
+            _write(model, path, outputs, plan, store, source, areas, told)
         finally:
             store.close()
     except (ImageError, UsageError):
@@ -138,7 +152,7 @@ def _label(
 
 
 def _write(
-    model: Model, path: Path, outputs: Outputs, plan: Plan, store: TileStore, source: Source, areas: Areas
+    model: Model, path: Path, outputs: Outputs, plan: Plan, store: TileStore, source: Source, areas: Areas, told: Told
 ) -> None:
     """Write every file beside the store, then move them all to their places."""
     about = {
@@ -153,13 +167,17 @@ def _write(
         "overlap": [plan.grid.columns.overlap, plan.grid.rows.overlap],
     }
     made = {key: outputs.work / target.name for key, target in outputs.by_key().items()}
-    add_levels(store, plan.size)
     description = {**about, "classes": list(model.classes), "unlabelled": 255}
-    write_label_tiff(made["labels"], store, plan.size, model.labels, description)
-    write_areas(made["areas"], about, areas)
-    write_outlines(made["outlines"], store, plan, model.labels)
+    writings: list[Writing] = [
+        partial(add_levels, store, plan.size),
+        partial(write_label_tiff, made["labels"], store, plan.size, model.labels, description),
+        partial(write_areas, made["areas"], about, areas),
+        partial(write_outlines, made["outlines"], store, plan, model.labels),
+    ]
     if "overlay" in made:
-        write_overlay(made["overlay"], store, plan, source, areas)
+        writings.append(partial(write_overlay, made["overlay"], store, plan, source, areas))
+    for write in told.writing(writings):
+        write()
     for key, target in outputs.by_key().items():
         try:
             os.replace(made[key], target)  # noqa: PTH105 - as in `atomic`

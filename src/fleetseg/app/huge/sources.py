@@ -10,13 +10,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from fleetseg.app.huge.streaming import tiled_copy
+from fleetseg.app.huge.streaming import Told, tiled_copy
 from fleetseg.data.slide_file import SCANNER_SUFFIXES, Regions, SlideFile
 from fleetseg.errors import ImageError
 from fleetseg.image import image_header, read_image, resize_image
@@ -63,7 +65,16 @@ def in_colour(pixels: Picture) -> Picture:
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
-def open_source(path: Path, work: Path) -> Source:
+#: Opens while an image is copied; what it gives is told the share that is done.
+Copying = Callable[[], AbstractContextManager[Told]]
+
+
+def silently() -> AbstractContextManager[Told]:
+    """A `Copying` that tells nobody."""
+    return nullcontext(lambda _share: None)
+
+
+def open_source(path: Path, work: Path, copying: Copying = silently) -> Source:
     """An image by its file; a copy, if one is needed, goes to the folder `work` and is found there again.
 
     `ImageError` for a file that is missing, broken or of pixels that no network sees; `MissingExtraError` without the
@@ -79,7 +90,8 @@ def open_source(path: Path, work: Path) -> Source:
         return WholeImage(read_image(path))
     copy = work / "copy.tif"
     if not copy.exists():
-        tiled_copy(path, copy)
+        with copying() as told:
+            tiled_copy(path, copy, told)
     return SlideFile(copy)
 
 

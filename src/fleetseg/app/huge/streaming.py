@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,16 @@ _TILE = 256
 #: 16-bit coefficients of three channels).
 _ON_DISK, _IN_MEMORY = 3, 6
 
+#: Is told the share (0–1) that is done.
+Told = Callable[[float], None]
+
 #: Where libvips keeps it.
 _ORIENTATION = "orientation"
 #: What libvips says when the copy cannot be written, rather than the image read.
 _WRITING = ("write", "space", "too large", "quota")
 
 
-def tiled_copy(path: Path, copy: Path) -> None:
+def tiled_copy(path: Path, copy: Path, told: Told = lambda _share: None) -> None:
     """Write what `read_image` would give of `path` as a tiled, uncompressed TIFF.
 
     `ImageError` if the file is broken, has samples of 32 bits or a format that cannot be streamed; `OutputError` if
@@ -40,7 +45,7 @@ def tiled_copy(path: Path, copy: Path) -> None:
     except pyvips.Error as error:
         raise ImageError(f"{path}: is broken or of a format that cannot be streamed; save it as TIFF") from error
     with replacing(copy) as temporary:
-        _save(path, copy, _as_rgb(path, image), temporary)
+        _save(path, copy, _as_rgb(path, image), temporary, told)
         orientation = int(image.get(_ORIENTATION)) if image.get_typeof(_ORIENTATION) else 1
         if orientation != 1:
             # Turning asks for lines in another order, so it needs the tiles that are there now.
@@ -48,7 +53,7 @@ def tiled_copy(path: Path, copy: Path) -> None:
             try:
                 image = pyvips.Image.new_from_file(str(lying)).copy()
                 image.set_type(pyvips.GValue.gint_type, _ORIENTATION, orientation)
-                _save(path, copy, image.autorot(), temporary)
+                _save(path, copy, image.autorot(), temporary, told)
             finally:
                 lying.unlink()
 
@@ -85,15 +90,22 @@ def _as_rgb(path: Path, image: Any) -> Any:
     return image.extract_band(0, n=3) if image.bands > 3 else image
 
 
-def _save(path: Path, copy: Path, image: Any, target: Path) -> None:
+def _save(path: Path, copy: Path, image: Any, target: Path, told: Told) -> None:
     import pyvips
 
-    try:
-        image.tiffsave(
-            str(target), tile=True, tile_width=_TILE, tile_height=_TILE, compression="none", bigtiff=True, keep="none"
-        )
-    except pyvips.Error as error:
-        reason = first_line(Exception(str(error).partition("\n")[2].strip() or str(error)))
-        if any(word in reason.lower() for word in _WRITING):
-            raise OutputError(f"{copy}: cannot be written ({reason})") from error
-        raise ImageError(f"{path}: is broken and cannot be decoded ({reason})") from error
+    image.set_progress(True)
+    image.signal_connect("eval", lambda _image, progress: told(progress.percent / 100))
+    options = {"tile": True, "tile_width": _TILE, "tile_height": _TILE, "compression": "none", "bigtiff": True}
+    # Ctrl-C reaches Python's main thread, which therefore waits where it can hear it.
+    with ThreadPoolExecutor(1, "copying") as pool:
+        saving = pool.submit(image.tiffsave, str(target), keep="none", **options)
+        try:
+            saving.result()
+        except KeyboardInterrupt:
+            image.set_kill(True)
+            raise
+        except pyvips.Error as error:
+            reason = first_line(Exception(str(error).partition("\n")[2].strip() or str(error)))
+            if any(word in reason.lower() for word in _WRITING):
+                raise OutputError(f"{copy}: cannot be written ({reason})") from error
+            raise ImageError(f"{path}: is broken and cannot be decoded ({reason})") from error
