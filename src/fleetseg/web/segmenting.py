@@ -44,6 +44,12 @@ class Segmented:
     #: Seconds of each stage so far, by its name in the metrics.
     seconds: dict[str, float]
 
+    def shares(self, served: ServedModel) -> dict[str, float]:
+        """Part of the pixels (0–1) of each class; who wants the mask alone need not wait for it to be counted."""
+        classes = served.metadata.classes
+        counts = np.bincount(self.mask.ravel(), minlength=len(classes))
+        return {name: round(float(n) / self.mask.size, 6) for name, n in zip(classes, counts, strict=False)}
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -71,15 +77,12 @@ def segment(content: bytes, served: ServedModel, wanted: Wanted, max_pixels: int
             mask = model.predict(image, seen)
         engine = model.engine
     times.append(time.perf_counter())
-    counts = np.bincount(mask.ravel(), minlength=len(served.metadata.classes))
-    shares = {name: round(float(n) / mask.size, 6) for name, n in zip(served.metadata.classes, counts, strict=False)}
     facts = {
         "model": served.name,
         "engine": engine,
         "width": width,
         "height": height,
         "network_size": list(seen),
-        "shares": shares,
         "latency_ms": round(1000 * (times[2] - times[1]), 3),
     }
     return Segmented(image, mask, certainty, facts, {"decode": times[1] - times[0], "network": times[2] - times[1]})
@@ -105,7 +108,7 @@ def stream_answer(
     started = time.perf_counter()
     mask = encode_mask(result.mask)
     certainty = b"" if result.confidence is None else encode_picture(result.confidence)
-    facts = {"frame": frame, **result.facts, "mask_bytes": len(mask)}
+    facts = {"frame": frame, **result.facts, "shares": result.shares(served), "mask_bytes": len(mask)}
     head = json.dumps(facts, allow_nan=False).encode()
     seconds = {**result.seconds, "encode": time.perf_counter() - started}
     body = struct.pack("<I", len(head)) + head + mask + certainty
@@ -119,9 +122,9 @@ def _encoded(result: Segmented, served: ServedModel, wanted: Wanted) -> tuple[by
     if wanted.format == "overlay":
         picture = overlay(result.image, result.mask, labels, wanted.opacity)
         if wanted.legend:
-            picture = with_legend(picture, labels, list(result.facts["shares"].values()))
+            picture = with_legend(picture, labels, list(result.shares(served).values()))
         return encode_picture(picture), "image/png"
-    facts = dict(result.facts)
+    facts = {**result.facts, "shares": result.shares(served)}
     if wanted.maps:
         facts["mask"] = _data_url(encode_mask(result.mask))
         assert result.confidence is not None
