@@ -3,13 +3,15 @@
     python tools/package_weights.py NAME RUN [RUN …] --data DIR --command "fleetseg train …" [--command …]
 
 Run by the maintainers after a training, or after several of which each went on from the one before; the last one's best
-weights are taken. Reads only the validation split.
+weights are taken. --before mixes older ones in; --adjust then moves the classes' logits, as `fleetseg adjust` does on
+the training split. Measures only on the validation split.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import tempfile
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,13 @@ import yaml
 from torch import nn
 
 import fleetseg
+from fleetseg.adjusting import adjust
 from fleetseg.atomic import replacing, write_text
 from fleetseg.data import open_dataset
 from fleetseg.evaluation import Evaluation, evaluate
 from fleetseg.exporters.onnx import export_onnx
 from fleetseg.metadata import ModelMetadata
-from fleetseg.models.base import count_parameters
+from fleetseg.models.base import SegmentationNetwork, count_parameters
 from fleetseg.models.checkpoint import load_checkpoint, save_checkpoint
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "src" / "fleetseg" / "weights"
@@ -42,11 +45,14 @@ def main() -> None:
     parser.add_argument("--command", action="append", required=True, help="a run's exact command")
     parser.add_argument("--before", type=Path, help="weights to mix in, of the same network")
     parser.add_argument("--share", type=float, default=0.0, help="their share of the mixture")
+    parser.add_argument("--adjust", action="store_true", help="move the logits of each class for the best mIoU on train")
     parser.add_argument("--machine", default="2 cores with AVX-512 and bf16, 24 GiB")
     arguments = parser.parse_args()
     network, metadata = load_checkpoint(arguments.runs[-1] / "best.safetensors")
     if arguments.before is not None:
         mix(network, load_checkpoint(arguments.before)[0], arguments.share)
+    if arguments.adjust:
+        network, metadata = adjusted(network, metadata, arguments.data)
     provenance = without_folders(metadata.provenance)
     metadata = metadata.model_copy(update={"name": arguments.name, "provenance": provenance})
     save_checkpoint(WEIGHTS / f"{arguments.name}.safetensors", network, metadata)
@@ -80,6 +86,18 @@ def mix(network: nn.Module, before: nn.Module, share: float) -> None:
     for (_, new), (_, old) in zip(network.state_dict().items(), before.state_dict().items(), strict=True):
         if new.is_floating_point():
             new.lerp_(old, share)
+
+
+def adjusted(
+    network: SegmentationNetwork, metadata: ModelMetadata, data: str
+) -> tuple[SegmentationNetwork, ModelMetadata]:
+    """The network as `fleetseg adjust` writes it, for the training split of `data`."""
+    with tempfile.TemporaryDirectory(prefix="fleetseg-") as folder:
+        path, out = Path(folder) / "before.safetensors", Path(folder) / "after.safetensors"
+        save_checkpoint(path, network, metadata)
+        found = adjust(str(path), fleetseg.load(path), open_dataset(data, "train"), out)
+        print(found.shifts)
+        return load_checkpoint(out)
 
 
 def read_history(run: Path) -> list[dict[str, str]]:
@@ -128,6 +146,7 @@ def model_card(
     stages = ", ".join(f"{stage} {len(list(epochs))} epochs" for stage, epochs in groupby(r["stage"] for r in rows))
     recipes = [yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8")) for run in arguments.runs]
     mixture = f"; {arguments.share:.0%} of them are those of the first run's end" if arguments.before else ""
+    mixture += "; each class's logit was then moved by a constant found on train" if arguments.adjust else ""
     seeds = ", ".join(str(recipe["seed"]) for recipe in recipes)
     commands = ", then ".join(f"`{command}`" for command in arguments.command)
     return f"""# {name}

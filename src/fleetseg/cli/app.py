@@ -47,6 +47,10 @@ Take from it the channels that it can do without:
   fleetseg compress enet-camvid --prune 0.3 --out pruned.safetensors
 
 \b
+Let it predict each class as often as is best for mIoU:
+  fleetseg adjust runs/enet --data CamVid --out adjusted.safetensors
+
+\b
 Serve it over HTTP, with a page to try it on:
   fleetseg serve enet-camvid
 
@@ -102,6 +106,7 @@ def _run(words: list[str]) -> int:
 def build_app() -> typer.Typer:
     """The application with all commands, in the order of its help."""
     from fleetseg.cli import (
+        adjust,
         benchmark,
         compile,
         compress,
@@ -129,6 +134,7 @@ def build_app() -> typer.Typer:
         export,
         verify,
         compress,
+        adjust,
         benchmark,
         serve,
         train,

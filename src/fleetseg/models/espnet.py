@@ -8,7 +8,7 @@ The choices that the paper compares are every network's options: `espnet_switche
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -45,7 +45,7 @@ class ESPNetA(SegmentationNetwork):
         self.level2 = use.keep(64, alpha2)
         self.down3 = use.down(64, 128)
         self.level3 = use.keep(128, alpha3)
-        self.classifier = nn.Conv2d(128, num_classes, 1, bias=False)
+        self.classifier = nn.Conv2d(128, num_classes, 1, bias=use.class_bias)
         initialise(self)
 
     def forward_padded(self, image: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class ESPNetB(SegmentationNetwork):
         self.down3 = use.down(128, 128)
         self.level3 = use.keep(128, alpha3)
         self.join3 = NormAct(256, use.act)
-        self.classifier = nn.Conv2d(256, num_classes, 1, bias=False)
+        self.classifier = nn.Conv2d(256, num_classes, 1, bias=use.class_bias)
         initialise(self)
 
     def forward_padded(self, image: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class ESPNetC(SegmentationNetwork):
         self.down3 = use.down(self.joined2, 128)
         self.level3 = use.keep(128, alpha3)
         self.join3 = NormAct(256, use.act)
-        self.classifier = nn.Conv2d(256, num_classes, 1, bias=False)
+        self.classifier = nn.Conv2d(256, num_classes, 1, bias=use.class_bias)
         initialise(self)
 
     def features(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -201,7 +201,8 @@ class ESPNet(SegmentationNetwork):
         use = Switches(**switches)
         c = num_classes
         self.decoder_channels = decoder_channels
-        self.encoder = ESPNetC(c, in_channels, alpha2, alpha3, image_input, **asdict(use))
+        inner = asdict(replace(use, class_bias=False))  # the encoder's class maps are not the answer
+        self.encoder = ESPNetC(c, in_channels, alpha2, alpha3, image_input, **inner)
         if decoder_channels not in (16, self.encoder.joined1):
             wider = f" or {self.encoder.joined1}" if self.encoder.joined1 > 16 else ""
             raise ValueError(f"decoder_channels is {decoder_channels}; use 16{wider}")
@@ -215,7 +216,7 @@ class ESPNet(SegmentationNetwork):
         self.up2_norm = NormAct(c, use.act)
         self.merge1 = nn.Conv2d(decoder_channels + c, c, 3, padding=1, bias=False)
         self.merge1_norm = NormAct(c, use.act)
-        self.up1 = nn.ConvTranspose2d(c, c, 2, stride=2, bias=False)
+        self.up1 = nn.ConvTranspose2d(c, c, 2, stride=2, bias=use.class_bias)
         initialise(self)
 
     def forward_padded(self, image: Tensor) -> Tensor:
@@ -233,5 +234,7 @@ class ESPNet(SegmentationNetwork):
         """Take over the ESPNet-C that stage 1 trained, its classifier included."""
         if not isinstance(encoder, ESPNetC):
             return super().load_encoder(encoder)
-        self.encoder.load_state_dict(encoder.state_dict())
+        tensors = encoder.state_dict()
+        tensors.pop("classifier.bias", None)  # of class_bias, which the whole network has at its own end
+        self.encoder.load_state_dict(tensors)
         return None

@@ -37,6 +37,8 @@ class Switches:
     downsampling: str = "esp"
     #: K of the strided modules.
     down_branches: int = 5
+    #: A constant added to each class's logit, which the paper has not: what `fleetseg adjust` needs.
+    class_bias: bool = False
 
     def __post_init__(self) -> None:
         if self.module not in MODULES:

@@ -57,6 +57,7 @@ class ESPNetBOptions(_Options):
     module: str = "esp"
     downsampling: Literal["esp", "conv"] = "esp"
     down_branches: int = Field(default=5, ge=1, le=10)
+    class_bias: bool = False
     alpha2: int = Field(default=2, ge=0, le=100)
     alpha3: int = Field(default=3, ge=0, le=100)
 
