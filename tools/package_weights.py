@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--command", action="append", required=True, help="a run's exact command")
     parser.add_argument("--before", type=Path, help="weights to mix in, of the same network")
     parser.add_argument("--share", type=float, default=0.0, help="their share of the mixture")
-    parser.add_argument("--adjust", action="store_true", help="move the logits of each class for the best mIoU on train")
+    parser.add_argument("--adjust", action="store_true", help="move each class's logits for the best mIoU on train")
     parser.add_argument("--machine", default="2 cores with AVX-512 and bf16, 24 GiB")
     arguments = parser.parse_args()
     network, metadata = load_checkpoint(arguments.runs[-1] / "best.safetensors")
