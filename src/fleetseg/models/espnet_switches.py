@@ -8,7 +8,7 @@ from torch import nn
 
 from fleetseg.errors import UnknownNameError
 from fleetseg.models.blocks import NormAct
-from fleetseg.models.esp import ESP
+from fleetseg.models.esp import ESP, check_branches
 from fleetseg.models.modules import MODULES, WITH_BRANCHES, build_module
 
 #: Far beyond the paper's 8; a file of weights that asks for more is broken or hostile.
@@ -52,6 +52,8 @@ class Switches:
             )
         if self.module not in WITH_BRANCHES and self.branches != Switches.branches:
             raise ValueError(f"branches is {self.branches}, but module '{self.module}' has none; leave it at 5")
+        # Also where "conv" down-samples and nothing reads it.
+        check_branches("strided ESP", 1024, self.down_branches)
 
     def keep(self, channels: int, depth: int) -> nn.Sequential:
         """`depth` modules of equal width that keep the size."""
