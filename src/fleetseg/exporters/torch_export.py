@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from fleetseg.exporters.folding import fold_batch_norms
 from fleetseg.exporters.source import Source, evaluating
 
 #: Smaller tensors stay float32.
@@ -52,6 +53,8 @@ def _free_axes(source: Source) -> dict[int, Any]:
 def write(source: Source, path: Path) -> None:
     """Write `source` to the existing `path`; fields as extra files of the archive."""
     if source.form.precision == "fp16":
+        # Each of a norm's five tensors would be a file of the archive.
+        fold_batch_norms(source.module)
         store_half(source.module)
     program = exported(source)
     # Where each operation stands in the code that made it would be half of the file.

@@ -1,0 +1,46 @@
+"""BatchNorm inside of the convolution before it, where the two are neighbours in an `nn.Sequential`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+#: A module's place: the one that holds it, and its name there.
+Place = tuple[nn.Module, str]
+
+
+def fold_batch_norms(module: nn.Module) -> None:
+    """Fold in place, for inference. A convolution or norm that is used twice stays as it is."""
+    uses = Counter(id(one) for _, one in module.named_modules(remove_duplicate=False))
+    for sequence in [one for one in module.modules() if _is_sequence(one)]:
+        for (holder, name), (other, place) in pairwise(_places(sequence)):
+            conv, norm = holder.get_submodule(name), other.get_submodule(place)
+            if _fits(conv, norm) and uses[id(conv)] == uses[id(norm)] == 1:
+                transposed = isinstance(conv, nn.ConvTranspose2d)
+                setattr(holder, name, fuse_conv_bn_eval(conv, norm, transpose=transposed))  # type: ignore[type-var]
+                setattr(other, place, nn.Identity())
+
+
+def _is_sequence(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+def _places(sequence: nn.Module) -> Iterator[Place]:
+    """In the order in which they run, sequences inside of it unfolded."""
+    # Not `named_children`, which leaves out a module that stands there again.
+    for name, child in list(sequence._modules.items()):
+        assert child is not None
+        if _is_sequence(child):
+            yield from _places(child)
+        else:
+            yield sequence, name
+
+
+def _fits(conv: nn.Module, norm: nn.Module) -> bool:
+    """Exact types: a subclass may do more."""
+    plain = type(conv) is nn.Conv2d or (type(conv) is nn.ConvTranspose2d and conv.groups == 1)
+    return plain and type(norm) is nn.BatchNorm2d and norm.running_mean is not None and not norm.training
