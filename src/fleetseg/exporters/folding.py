@@ -19,9 +19,12 @@ def fold_batch_norms(module: nn.Module) -> None:
     for sequence in [one for one in module.modules() if _is_sequence(one)]:
         for (holder, name), (other, place) in pairwise(_places(sequence)):
             conv, norm = holder.get_submodule(name), other.get_submodule(place)
-            if _fits(conv, norm) and uses[id(conv)] == uses[id(norm)] == 1:
+            # Exact types: a subclass may do more.
+            if type(norm) is not nn.BatchNorm2d or type(conv) not in (nn.Conv2d, nn.ConvTranspose2d):
+                continue
+            if _is_settled(conv, norm) and uses[id(conv)] == uses[id(norm)] == 1:
                 transposed = isinstance(conv, nn.ConvTranspose2d)
-                setattr(holder, name, fuse_conv_bn_eval(conv, norm, transpose=transposed))  # type: ignore[type-var]
+                setattr(holder, name, fuse_conv_bn_eval(conv, norm, transposed))  # type: ignore[type-var]
                 setattr(other, place, nn.Identity())
 
 
@@ -40,7 +43,7 @@ def _places(sequence: nn.Module) -> Iterator[Place]:
             yield sequence, name
 
 
-def _fits(conv: nn.Module, norm: nn.Module) -> bool:
-    """Exact types: a subclass may do more."""
-    plain = type(conv) is nn.Conv2d or (type(conv) is nn.ConvTranspose2d and conv.groups == 1)
-    return plain and type(norm) is nn.BatchNorm2d and norm.running_mean is not None and not norm.training
+def _is_settled(conv: nn.Module, norm: nn.BatchNorm2d) -> bool:
+    """PyTorch does not fold into a grouped transposed convolution; a norm without statistics has nothing to fold."""
+    grouped = isinstance(conv, nn.ConvTranspose2d) and conv.groups > 1
+    return not grouped and norm.running_mean is not None and not norm.training
