@@ -29,8 +29,8 @@ def _figures(row: Mapping[str, Any]) -> list[str]:
     return [
         *cells,
         f"{100 * agreement['same_classes']:.3f}%",
-        f"{agreement['max_difference']:.1e} of {agreement['largest_logit']:.0f}",
-        "" if drop is None else f"{drop:.2f}",
+        f"{agreement['max_difference']:.2g} of {agreement['largest_logit']:.2g}",
+        "" if drop is None else f"{round(drop, 2) + 0:.2f}",
         "" if share is None else f"{100 * share:.1f}%",
     ]
 

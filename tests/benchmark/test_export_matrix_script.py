@@ -89,14 +89,16 @@ def test_the_table_has_a_column_for_each_number_of_threads() -> None:
             "net onnx fp32": row(latency_ms=latency),
             "net onnx int8": row(int8_share_of_macs=0.988),
             "net coreml fp32": row(agreement=None),
+            "net torch fp32": row(miou_drop=-0.001),
             "net ncnn fp32": {"error": "it failed"},
         }
     ).splitlines()
     assert lines[0].endswith("| mIoU lost | int8 MACs | ms, 2 threads (× PyTorch) |")
-    assert lines[2] == "| net | onnx | fp32 | 1.00 | 99.950% | 2.5e-01 of 21 | 0.12 |  | 4.0 (2.5) |"
-    assert lines[3] == "| net | onnx | int8 | 1.00 | 99.950% | 2.5e-01 of 21 | 0.12 | 98.8% |  |"
+    assert lines[2] == "| net | onnx | fp32 | 1.00 | 99.950% | 0.25 of 21 | 0.12 |  | 4.0 (2.5) |"
+    assert lines[3] == "| net | onnx | int8 | 1.00 | 99.950% | 0.25 of 21 | 0.12 | 98.8% |  |"
     assert "not run" in lines[4]
-    assert "it failed" in lines[5]
+    assert " | 0.00 | " in lines[5]  # and not -0.00
+    assert "it failed" in lines[6]
     assert {line.count("|") for line in lines} == {10}
 
 
