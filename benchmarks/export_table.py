@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,10 +16,16 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     for key, row in rows.items():
         cells = key.split()
         if "error" in row:
-            lines.append(f"| {' | '.join(cells)} | {row['error']} |" + " |" * (len(titles) - 4))
+            # The record has the whole sentence.
+            lines.append(f"| {' | '.join(cells)} | | {_reason(row['error'])} |" + " |" * (len(titles) - 5))
             continue
         lines.append(f"| {' | '.join([*cells, *_figures(row), *(_latency(row, count) for count in threads)])} |")
     return "\n".join(lines)
+
+
+def _reason(sentence: str) -> str:
+    share = re.search(r"gives ([\d.]+%) of the pixels", sentence)
+    return f"{share[1]}, refused" if share else sentence
 
 
 def _figures(row: Mapping[str, Any]) -> list[str]:

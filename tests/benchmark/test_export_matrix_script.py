@@ -91,6 +91,7 @@ def test_the_table_has_a_column_for_each_number_of_threads() -> None:
             "net coreml fp32": row(agreement=None),
             "net torch fp32": row(miou_drop=-0.001),
             "net ncnn fp32": {"error": "it failed"},
+            "net ncnn fp16": {"error": "the ncnn file gives 96.58% of the pixels the network's class on ncnn (at …"},
         }
     ).splitlines()
     assert lines[0].endswith("| mIoU lost | int8 MACs | ms, 2 threads (× PyTorch) |")
@@ -98,7 +99,8 @@ def test_the_table_has_a_column_for_each_number_of_threads() -> None:
     assert lines[3] == "| net | onnx | int8 | 1.00 | 99.950% | 0.25 of 21 | 0.12 | 98.8% |  |"
     assert "not run" in lines[4]
     assert " | 0.00 | " in lines[5]  # and not -0.00
-    assert "it failed" in lines[6]
+    assert "| it failed |" in lines[6]
+    assert "| 96.58%, refused |" in lines[7]
     assert {line.count("|") for line in lines} == {10}
 
 
