@@ -15,19 +15,19 @@ demo: $(DEMO_VENV)/.installed
 
 # Quick tests, types and style.
 test: $(VENV)/.installed
-	$(BIN)/ruff check src tests tools
+	$(BIN)/ruff check src tests tools benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not shared"
 
 # Everything, the slow suites and those that need ../shared too.
 test-all: $(VENV)/.installed
-	$(BIN)/ruff check src tests tools
+	$(BIN)/ruff check src tests tools benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed
-	$(BIN)/ruff check --fix src tests tools
-	$(BIN)/ruff format src tests tools
+	$(BIN)/ruff check --fix src tests tools benchmarks examples
+	$(BIN)/ruff format src tests tools benchmarks examples
 	$(BIN)/mypy
 
 $(DEMO_VENV)/.installed: pyproject.toml
