@@ -172,9 +172,12 @@ class _Work:
         tuned = f" after {epochs} epochs of fine-tuning" if epochs else ""
         advice = "more --calibration images or a larger --max-drop"
         advice += "" if epochs else ", or fine-tune with --fine-tune 5"
+        turned_back = "no choice of float layers that was tried loses less"
+        if best.float_layers:
+            turned_back = f"{100 * (fp32 - best.miou):.2f} with its {len(best.float_layers)} worst layers in float"
         return (
             f"{self._metadata.name} as {self._chosen.title}: int8 loses {100 * (fp32 - first.miou):.2f} mIoU points"
-            f"{tuned}, and {100 * (fp32 - best.miou):.2f} with its {len(best.float_layers)} worst layers in float, "
+            f"{tuned}, and {turned_back}, "
             f"--max-drop is {self._int8.max_drop:g}; try {advice}"
         )
 
