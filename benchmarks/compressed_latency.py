@@ -68,7 +68,7 @@ def compared(models: Sequence[str], times: dict[str, list[float]]) -> list[dict[
                 first = percentiles(times[f"0 {engine}"])[0]
                 figures = {"median_ms": median, "p90_ms": p90, "change_percent": 100 * (median / first - 1)}
                 rounded = {key: round(value, 2) for key, value in figures.items()}
-                rows.append({"model": model, "engine": engine, **rounded})
+                rows.append({"model": Path(model).stem, "engine": engine, **rounded})
     return rows
 
 
