@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fleetseg.atomic import check_writable
 from fleetseg.compilation import read_network
 from fleetseg.data import Dataset
 from fleetseg.errors import UsageError
@@ -54,15 +53,6 @@ class Adjustment:
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
-
-
-def check_output(out: Path, force: bool) -> None:
-    """`UsageError` for a file that cannot be written, or is there already and not to be replaced."""
-    if out.suffix.lower() != ".safetensors":
-        raise UsageError(f"--out {out}: a checkpoint ends in .safetensors")
-    if out.exists() and not force:
-        raise UsageError(f"--out {out}: exists already; give another name, or --force to replace it")
-    check_writable(out.parent)
 
 
 def adjust(

@@ -31,6 +31,10 @@ def test_from_a_checkpoint_to_a_better_one(tmp_path: Path, capsys: pytest.Captur
     assert report["miou_after"] > report["miou_before"] and report["check"]["split"] == "val"
     assert main(["evaluate", str(out), "--data", "scenes:1", "--size", "240x176"]) == 0
     capsys.readouterr()
+    in_place = ["adjust", str(source), "--data", "scenes:2", "--out", str(source), "--size", "240x176", "--force"]
+    assert main([*in_place, "--check", "val", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["check"] == report["check"], "what it replaces is measured before"
     assert main([*words, "--force"]) == 0
     told = capsys.readouterr().out
     assert "Bicyclist" in told and "pixels of train: " in told and f"written: {out}" in told

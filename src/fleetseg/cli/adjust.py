@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fleetseg.atomic import folder_beside, move_into
 from fleetseg.cli.console import track
 from fleetseg.cli.options import DataOption, SizeOption, SplitOption, parse_size, print_json
+from fleetseg.cli.own_network import NetworkOption, use_network_of
+from fleetseg.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from fleetseg.adjusting import Adjustment
@@ -46,42 +50,47 @@ def adjust_command(
     ] = None,
     size: SizeOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at FILE.")] = False,
+    own_network: NetworkOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report for programs.")] = False,
 ) -> None:
     """Run the command."""
-    from fleetseg.adjusting import adjust, check_output
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtraError("adjusting a network", "train")
+    from fleetseg.adjusting import adjust
     from fleetseg.data import open_dataset
-    from fleetseg.errors import UsageError
+    from fleetseg.models.checkpoint import check_checkpoint_path
     from fleetseg.runtime import load
 
-    check_output(out, force)
+    use_network_of(model, own_network)
+    check_checkpoint_path(out, force)
     if check == split:
         raise UsageError(f"--check {check}: is the split that the constants are sought on; it cannot check them")
     seen = parse_size(size) if size else None
     dataset = open_dataset(data, split)
     unseen = open_dataset(data, check) if check is not None else None
-    found = adjust(
-        model, load(model), dataset, out, seen, lambda indices: track(list(indices), f"Labelling {split} with {model}")
-    )
-    figures = found.as_json()
-    if unseen is not None:
-        figures["check"] = {
-            "split": check,
-            "miou_before": _miou(model, unseen, seen),
-            "miou_after": _miou(str(out), unseen, seen),
-        }
+    # Beside its place until all is measured: whatever fails leaves nothing, and MODEL may be FILE itself.
+    with folder_beside(out) as folder:
+        moved = folder / out.name
+        what = f"Labelling {split} by {model}"
+        found = adjust(model, load(model), dataset, moved, seen, lambda images: track(list(images), what))
+        figures = found.as_json()
+        if unseen is not None:
+            before = _miou(model, unseen, seen, model)
+            after = _miou(str(moved), unseen, seen, str(out))
+            figures["check"] = {"split": check, "miou_before": before, "miou_after": after}
+        move_into(folder, out.parent)
     if as_json:
         print_json(figures)
     else:
         _print(found, figures, split, out)
 
 
-def _miou(model: str, dataset: Dataset, size: tuple[int, int] | None) -> float:
+def _miou(model: str, dataset: Dataset, size: tuple[int, int] | None, what: str) -> float:
     from fleetseg.evaluation import evaluate
     from fleetseg.runtime import load
 
     network = load(model)
-    indices = track(range(len(dataset)), f"Measuring {model}")
+    indices = track(range(len(dataset)), f"Measuring {what}")
     scores = evaluate(lambda image: network.predict(image, size), dataset, network.classes, indices=indices).scores
     return float(scores.miou)
 

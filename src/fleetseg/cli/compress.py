@@ -62,12 +62,13 @@ def compress_command(
         raise MissingExtraError("compressing a network", "train")
     from rich.console import Console
 
-    from fleetseg.compression.compressing import check_out, compress
+    from fleetseg.compression.compressing import compress
     from fleetseg.compression.removing import check_share
     from fleetseg.compression.timing import latencies_ms
+    from fleetseg.models.checkpoint import check_checkpoint_path
 
     asked = use_network(own_network)
-    check_out(out, force)
+    check_checkpoint_path(out, force)
     check_share(prune)
     dataset = _dataset(model, asked, data, split)
     # Beside its place until all is measured: whatever fails leaves nothing, and MODEL may be FILE itself.

@@ -9,14 +9,13 @@ from typing import Any
 
 import torch
 
-from fleetseg.atomic import check_writable
 from fleetseg.compilation import read_network
 from fleetseg.compression.removing import Removal, check_share, without_channels
 from fleetseg.errors import CompressionError, UsageError
 from fleetseg.exporting import scene
 from fleetseg.metadata import ModelMetadata
 from fleetseg.models.base import SegmentationNetwork, count_parameters
-from fleetseg.models.checkpoint import save_checkpoint, spec_of
+from fleetseg.models.checkpoint import check_checkpoint_path, save_checkpoint, spec_of
 from fleetseg.models.cost import multiply_adds
 
 #: Without dead channels: largest difference of logits, in parts of the largest logit. Float32 sums in another order.
@@ -66,7 +65,7 @@ def compress(model: str, out: str | Path, prune: float = 0.0, *, force: bool = F
     without its dead channels.
     """
     out = Path(out)
-    check_out(out, force)
+    check_checkpoint_path(out, force)
     check_share(prune)
     network, metadata = read_network(model)
     assert isinstance(network, SegmentationNetwork)
@@ -86,17 +85,6 @@ def compress(model: str, out: str | Path, prune: float = 0.0, *, force: bool = F
     before = Weight(count_parameters(network), multiply_adds(network, *size), _stored_bytes(network))
     after = Weight(count_parameters(smaller), multiply_adds(smaller, *size), _stored_bytes(smaller))
     return CompressionReport(model, prune, size, before, after, removal, same, difference, largest)
-
-
-def check_out(out: Path, force: bool) -> None:
-    """`UsageError` for a name of another kind and for what exists, `OutputError` where files cannot be written."""
-    if out.suffix.lower() != ".safetensors":
-        raise UsageError(f"--out {out}: a checkpoint ends in .safetensors")
-    if out.is_dir():
-        raise UsageError(f"--out {out}: is a folder; the name of a file is needed")
-    if out.exists() and not force:
-        raise UsageError(f"--out {out}: exists already; give another name, or --force to replace it")
-    check_writable(out.parent)
 
 
 def _metadata(metadata: ModelMetadata, smaller: SegmentationNetwork, name: str, prune: float) -> ModelMetadata:

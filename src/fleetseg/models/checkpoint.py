@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from fleetseg.atomic import write_bytes
+from fleetseg.atomic import check_writable, write_bytes
 from fleetseg.errors import CheckpointError, UsageError
 from fleetseg.metadata import METADATA_KEY, ModelMetadata, NetworkSpec
 from fleetseg.models._registry import build_network
@@ -30,6 +30,17 @@ def spec_of(network: SegmentationNetwork) -> NetworkSpec:
         options=dict(network.options),
         output_stride=1 if network.output_stride == 1 else 8,
     )
+
+
+def check_checkpoint_path(out: Path, force: bool) -> None:
+    """`UsageError` for a name of another kind and for what exists, `OutputError` where files cannot be written."""
+    if out.suffix.lower() != ".safetensors":
+        raise UsageError(f"--out {out}: a checkpoint ends in .safetensors")
+    if out.is_dir():
+        raise UsageError(f"--out {out}: is a folder; the name of a file is needed")
+    if out.exists() and not force:
+        raise UsageError(f"--out {out}: exists already; give another name, or --force to replace it")
+    check_writable(out.parent)
 
 
 def save_checkpoint(path: str | Path, network: SegmentationNetwork, metadata: ModelMetadata) -> None:
