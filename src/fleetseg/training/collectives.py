@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,6 +45,9 @@ def joined(processes: Processes) -> Iterator[None]:
             dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
         yield
     if ours:
+        # What DDP left behind owns the group too. Were it the last owner, it would wait for the group's threads while
+        # it holds Python's lock, which they need to let go of their tensors: torch then hangs or aborts at the end.
+        gc.collect()
         dist.destroy_process_group()
 
 
