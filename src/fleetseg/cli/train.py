@@ -77,12 +77,13 @@ def train(
         ),
     ] = None,
     teacher: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--teacher",
             metavar="MODEL",
             help="Learn from this model too: any that fleetseg opens, or self for the weights' own moving average. "
-            "For the stages with a distillation section; if none has, for all that train the whole network.",
+            "Given several times, from the mean of the models' class probabilities. For the stages with a distillation "
+            "section; if none has, for all that train the whole network.",
         ),
     ] = None,
     network: Annotated[
@@ -116,7 +117,7 @@ def train(
     from fleetseg.training.recipe_file import load_recipe
 
     changes = [*(settings or []), *_backbone_setting(backbone_weights)]
-    loaded = load_recipe(recipe, changes, network=network, init=init, teacher=teacher)
+    loaded = load_recipe(recipe, changes, network=network, init=init, teachers=teacher or [])
     source = data or _data_of(loaded, out, resume)
     require_extra()
     processes = from_environment(os.environ)

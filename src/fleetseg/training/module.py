@@ -29,7 +29,7 @@ from fleetseg.training.precision import Precision
 from fleetseg.training.processes import ALONE, Processes
 from fleetseg.training.recipe import StageSection
 from fleetseg.training.recipe_distillation import SELF
-from fleetseg.training.teacher import Teacher
+from fleetseg.training.teacher import TeacherLogits
 from fleetseg.training.weight_averaging import WeightAverage, estimate_statistics
 
 
@@ -51,7 +51,7 @@ class TrainingModule(pl.LightningModule):
         precision: Precision,
         processes: Processes = ALONE,
         frozen_norms: frozenset[str] = frozenset(),
-        teacher: Teacher | None = None,
+        teacher: TeacherLogits | None = None,
         save_batch: SaveBatch | None = None,
     ) -> None:
         """`class_weights` is (C,); `seed` is the stage's, below 2³²; `frozen_norms` keep their running statistics.
@@ -118,7 +118,7 @@ class TrainingModule(pl.LightningModule):
         if self.teacher is not None:
             return self.teacher(images)
         section = self.stage.distillation
-        if section is None or section.teacher != SELF:
+        if section is None or SELF not in section.teachers:
             return None
         assert self.average is not None  # the recipe's check
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision_choice.bf16):

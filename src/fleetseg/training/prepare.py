@@ -18,7 +18,7 @@ from fleetseg.training.freezing import freeze
 from fleetseg.training.initial_weights import InitialWeights
 from fleetseg.training.recipe import Recipe, StageSection
 from fleetseg.training.recipe_distillation import SELF
-from fleetseg.training.teacher import Teacher
+from fleetseg.training.teacher import TeacherLogits, open_teacher
 
 
 def fresh_network(recipe: Recipe, stage: StageSection, num_classes: int) -> SegmentationNetwork:
@@ -42,12 +42,12 @@ def check_stages(recipe: Recipe, labels: LabelSet) -> None:
             freeze(network, stage.freeze, stage.name)
 
 
-def open_teachers(stages: Iterable[StageSection], labels: LabelSet) -> dict[str, Teacher]:
-    """Stage name → its teacher, where it has one; the errors of `Teacher`."""
+def open_teachers(stages: Iterable[StageSection], labels: LabelSet) -> dict[str, TeacherLogits]:
+    """Stage name → its teacher, where it has one; the errors of `open_teacher`."""
     return {
-        stage.name: Teacher(stage.distillation.teacher, labels.names, stage.augmentation.crop)
+        stage.name: open_teacher(stage.distillation.teachers, labels.names, stage.augmentation.crop)
         for stage in stages
-        if stage.distillation is not None and stage.distillation.teacher != SELF
+        if stage.distillation is not None and SELF not in stage.distillation.teachers
     }
 
 

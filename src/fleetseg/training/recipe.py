@@ -111,7 +111,7 @@ class StageSection(Section):
             )
         if self.part == "encoder" and self.loss.auxiliary:
             raise ValueError("loss.auxiliary trains the encoder beside a decoder; a stage with part: encoder has none")
-        if self.distillation is not None and self.distillation.teacher == SELF and self.ema is None:
+        if self.distillation is not None and SELF in self.distillation.teachers and self.ema is None:
             raise ValueError("distillation.teacher is self, the moving average of the weights; give ema, such as 0.99")
         return self
 

@@ -28,14 +28,14 @@ def load_recipe(
     *,
     network: str | None = None,
     init: str | None = None,
-    teacher: str | None = None,
+    teachers: Sequence[str] = (),
 ) -> Recipe:
     """A packaged recipe by name or a YAML file by path, with `key=value` overrides applied.
 
     Keys are dotted; a stage is named by its name or number: ``stages.fine.epochs=20``,
     ``stages.0.batch_size=4``. Before them `network` replaces the recipe's, with its own default options. After them
-    `init` replaces the recipe's own, `teacher` that of every stage with a distillation section or, where there is none,
-    of every stage that trains the whole network.
+    `init` replaces the recipe's own, `teachers` those of every stage with a distillation section or, where there is
+    none, of every stage that trains the whole network.
     Raises `RecipeError` naming the key and what is legal there.
     """
     text, source = _read(name_or_path)
@@ -51,8 +51,8 @@ def load_recipe(
         _apply(tree, override)
     if init is not None:
         tree["init"] = init
-    if teacher is not None:
-        _set_teacher(tree, teacher)
+    if teachers:
+        _set_teachers(tree, teachers)
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
@@ -106,13 +106,14 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         raise RecipeError(f"--set {override}: '{last}' has no place below a plain value")
 
 
-def _set_teacher(tree: dict[str, Any], teacher: str) -> None:
+def _set_teachers(tree: dict[str, Any], teachers: Sequence[str]) -> None:
     """Leaves a tree alone that is no recipe: validation says why."""
+    chosen = teachers[0] if len(teachers) == 1 else list(teachers)
     stages = tree.get("stages")
     sections = [stage for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
     taught = [stage for stage in sections if isinstance(stage.get("distillation"), dict)]
     for stage in taught or [stage for stage in sections if stage.get("part", "network") == "network"]:
-        stage["distillation"] = {**(stage.get("distillation") or {}), "teacher": teacher}
+        stage["distillation"] = {**(stage.get("distillation") or {}), "teacher": chosen}
 
 
 def _value(text: str, override: str) -> Any:

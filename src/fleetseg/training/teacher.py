@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,29 @@ from torch import Tensor
 
 import fleetseg
 from fleetseg.errors import UsageError
+
+#: (N, 3, H, W) uint8 RGB → (N, C, h, w) float32 in the data's class order.
+TeacherLogits = Callable[[Tensor], Tensor]
+
+
+def open_teacher(names: Sequence[str], classes: Sequence[str], crop: tuple[int, int]) -> TeacherLogits:
+    """The model that `names` holds, or all of them as one; the errors of `Teacher`."""
+    teachers = [Teacher(name, classes, crop) for name in names]
+    return teachers[0] if len(teachers) == 1 else Ensemble(teachers)
+
+
+class Ensemble:
+    """Several teachers as one: the logarithm of the mean of their class probabilities (Hinton et al., section 2)."""
+
+    def __init__(self, teachers: Sequence[TeacherLogits]) -> None:
+        self.teachers = teachers
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """As a `Teacher`, at the finest resolution among them."""
+        logits = [teacher(images) for teacher in self.teachers]
+        height, width = max((one.shape[-2], one.shape[-1]) for one in logits)
+        scores = torch.stack([resized_like(one, (height, width)).log_softmax(1) for one in logits])
+        return scores.logsumexp(0) - math.log(len(logits))
 
 
 class Teacher:

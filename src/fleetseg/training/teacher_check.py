@@ -13,7 +13,7 @@ from fleetseg.data.transforms import Augmentation
 from fleetseg.errors import FleetsegError
 from fleetseg.labels import IGNORE_INDEX
 from fleetseg.training.loader import TrainingSamples
-from fleetseg.training.teacher import Teacher, resized_like
+from fleetseg.training.teacher import TeacherLogits, resized_like
 
 #: Samples looked at.
 COUNT = 16
@@ -22,7 +22,7 @@ COUNT = 16
 LARGE_LOSS = 0.03
 
 
-def teacher_sentence(teacher: Teacher, samples: TrainingSamples) -> str | None:
+def teacher_sentence(teacher: TeacherLogits, samples: TrainingSamples) -> str | None:
     """What share of the labelled pixels a teacher gets right; None if no sample has a labelled pixel."""
     augmented = _right(teacher, samples)
     plain = Augmentation(samples.augmentation.size)
@@ -39,7 +39,7 @@ def teacher_sentence(teacher: Teacher, samples: TrainingSamples) -> str | None:
     return sentence
 
 
-def _right(teacher: Teacher, samples: TrainingSamples) -> float | None:
+def _right(teacher: TeacherLogits, samples: TrainingSamples) -> float | None:
     """The share over samples spread evenly, those of the first epoch."""
     right = labelled = 0
     for index in np.linspace(0, len(samples) - 1, COUNT).astype(int):
