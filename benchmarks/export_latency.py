@@ -23,7 +23,7 @@ from fleetseg.benchmark.worker_process import WorkerProcess
 from fleetseg.errors import BenchmarkError, UsageError
 from fleetseg.exporters.formats import FORMATS, Format
 from fleetseg.exporting import scene
-from fleetseg.runtime.onnx_engine import processors
+from fleetseg.runtime.threads import processors
 
 #: Untimed and timed runs of a turn, and rounds.
 WARM_UP, TIMED, ROUNDS = 2, 2, 10

@@ -33,7 +33,7 @@ from fleetseg.data.scenes import render_scene
 from fleetseg.image import decode_image
 from fleetseg.png import encode_mask
 from fleetseg.runtime import Model, load
-from fleetseg.runtime.onnx_engine import processors
+from fleetseg.runtime.threads import processors
 
 #: Connections of the throughput measurement for each worker: one is answered while the next is there already.
 CONNECTIONS_A_WORKER = 3

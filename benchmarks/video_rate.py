@@ -30,7 +30,7 @@ from fleetseg.benchmark.machine import describe_machine
 from fleetseg.compilation import fastest_precision, write_library
 from fleetseg.data.scenes import render_scene
 from fleetseg.runtime import load
-from fleetseg.runtime.onnx_engine import processors
+from fleetseg.runtime.threads import processors
 
 
 def write_drive(path: Path, size: tuple[int, int], count: int) -> None:

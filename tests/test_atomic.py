@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from fleetseg.atomic import check_writable, files_in, folder_beside, move_into, replacing, write_bytes
+from fleetseg.atomic import (
+    check_file_writable,
+    check_writable,
+    files_in,
+    folder_beside,
+    move_into,
+    replacing,
+    write_bytes,
+)
 from fleetseg.errors import OutputError
 
 
@@ -61,6 +69,17 @@ def test_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"file/x: cannot be written to \(Not a directory\)$"):
         check_writable(tmp_path / "file" / "x")
+
+
+def test_a_file_where_a_folder_should_be_and_the_reverse(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file: cannot be written to \(.*file is a file, a folder is needed\)$"):
+        check_writable(tmp_path / "file")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match=r"folder: is a folder, a file's name is needed$"):
+        check_file_writable(tmp_path / "folder")
+    check_file_writable(tmp_path / "new" / "figures.json")
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_several_files_appear_together(tmp_path: Path) -> None:

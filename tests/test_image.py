@@ -230,6 +230,17 @@ def test_decompression_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
         read_image(path)
 
 
+def test_what_opencv_cannot_allocate_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        error = cv2.error("Failed to allocate 30000000000 bytes")
+        error.code = cv2.Error.StsNoMem  # as OpenCV's own; a test that asks for so much is no friend of its machine
+        raise error
+
+    monkeypatch.setattr(cv2, "resize", refuse)
+    with pytest.raises(MemoryError):
+        resize_image(np.zeros((2, 2, 3), np.uint8), (100_000, 100_000))
+
+
 def test_limit_follows_the_free_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(smooth()).save(tmp_path / "a.png")
     monkeypatch.setattr(module, "available_memory", lambda: 24 * 36 * module.BYTES_PER_PIXEL)

@@ -30,7 +30,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.chmod(usual_mode)  # safetensors makes its files private
         os.replace(temporary, path)  # noqa: PTH105 - Path.replace is the same call, this name says what matters
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise OutputError(f"{path}: cannot be written ({_why(error)})") from error
     finally:
         _remove(temporary)
 
@@ -46,9 +46,16 @@ def check_writable(folder: str | Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be written to ({error.strerror or error})") from error
+        raise OutputError(f"{folder}: cannot be written to ({_why(error)})") from error
     finally:
         _remove(probe)
+
+
+def check_file_writable(path: str | Path) -> None:
+    """As `check_writable` of the file's folder; `OutputError` too if a folder stands where the file should."""
+    if Path(path).is_dir():
+        raise OutputError(f"{path}: is a folder, a file's name is needed")
+    check_writable(Path(path).parent)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -71,7 +78,7 @@ def folder_beside(path: Path) -> Iterator[Path]:
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.stem[:60]}.", suffix=".tmp", dir=path.parent))
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise OutputError(f"{path}: cannot be written ({_why(error)})") from error
     try:
         yield folder
     finally:
@@ -100,6 +107,12 @@ def move_into(folder: Path, parent: Path) -> None:
 def files_in(folder: Path) -> Iterator[Path]:
     """All files below a folder."""
     return (path for path in folder.rglob("*") if path.is_file())
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, FileExistsError):  # of mkdir
+        return f"{error.filename} is a file, a folder is needed"
+    return error.strerror or str(error)
 
 
 def _remove(path: Path) -> None:

@@ -17,6 +17,7 @@ from fleetseg.metadata import ModelMetadata, NetworkSpec, metadata_for
 from fleetseg.runtime.loading import checkpoint_path, packaged_checkpoint, packaged_models
 from fleetseg.runtime.model import Model
 from fleetseg.runtime.native_engine import is_library, read_library
+from fleetseg.runtime.threads import thread_count
 from fleetseg.runtime.torch_engine import TorchEngine
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ def write_library(
     check_size(size)
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads is {threads}; at least 1 is needed")
+    thread_count(threads)
     from fleetseg.compiler.build import build_library, compiler_version, find_compiler
     from fleetseg.compiler.pipeline import generate
     from fleetseg.compiler.processor import extensions

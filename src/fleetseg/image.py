@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -250,7 +250,7 @@ def resize_image(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDA
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     # OpenCV averages areas of at most four channels at once.
     groups = [image[..., first : first + 4] for first in range(0, image.shape[2], 4)]
-    resized = [cv2.resize(group, (width, height), interpolation=method) for group in groups]
+    resized = [_resized(group, width, height, method) for group in groups]
     return np.asarray(resized[0] if image.shape[2] in (2, 3, 4) else np.dstack(resized), np.uint8)
 
 
@@ -260,7 +260,7 @@ def resize_mask(mask: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArr
     if mask.shape == (height, width):
         return mask
     # Plain INTER_NEAREST looks at the corner and shifts the mask against its image.
-    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+    return np.asarray(_resized(mask, width, height, cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
 def resize_logits(logits: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -268,8 +268,17 @@ def resize_logits(logits: npt.NDArray[np.float32], size: tuple[int, int]) -> npt
     width, height = check_size(size)
     if logits.shape[1:] == (height, width):
         return logits
-    planes = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in logits]
+    planes = [_resized(plane, width, height, cv2.INTER_LINEAR) for plane in logits]
     return np.stack(planes).astype(np.float32, copy=False)
+
+
+def _resized(picture: npt.NDArray[Any], width: int, height: int, method: int) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(cv2.resize(picture, (width, height), interpolation=method))
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from None
+        raise
 
 
 def write_png(path: str | Path, picture: npt.NDArray[np.uint8]) -> None:

@@ -9,14 +9,16 @@ import pytest
 import torch
 
 import fleetseg
-from fleetseg.errors import FleetsegError
+from fleetseg.compilation import compile as compile_network
+from fleetseg.errors import FleetsegError, UsageError
 from fleetseg.exporters.onnx import export_onnx
 from fleetseg.labels import CAMVID_11
 from fleetseg.metadata import metadata_for
 from fleetseg.models import build_network
 from fleetseg.models.checkpoint import save_checkpoint, spec_of
 from fleetseg.runtime import Model
-from fleetseg.runtime.onnx_engine import OnnxEngine, processors
+from fleetseg.runtime.onnx_engine import OnnxEngine
+from fleetseg.runtime.threads import processors
 from fleetseg.runtime.torch_engine import TorchEngine
 
 NETWORKS = ("enet", "espnet", "espnet-c")
@@ -69,6 +71,17 @@ def test_threads(colour_onnx: Path) -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [0, 100_000])
+def test_impossible_numbers_of_threads(colour_onnx: Path, threads: int) -> None:
+    for opened in (
+        lambda: OnnxEngine(colour_onnx.read_bytes(), "colours.onnx", threads),
+        lambda: TorchEngine(build_network("espnet-a", 2), threads),
+        lambda: compile_network("enet-camvid", (64, 64), threads=threads),
+    ):
+        with pytest.raises(UsageError, match=f"^threads is {threads}; 1 to 1024 are possible$"):
+            opened()
 
 
 class FailingNetwork(torch.nn.Module):

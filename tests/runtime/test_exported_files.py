@@ -27,6 +27,31 @@ def test_broken_files(suffix: str, content: bytes, tmp_path: Path) -> None:
         fleetseg.load(path)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "sentence"),
+    [
+        (".xml", "is no OpenVINO model, whose .xml begins with <?xml or <net"),
+        (".pt2", "is no complete file of torch.export (cut off, or of another kind)"),
+        (".onnx", "is no ONNX file, or is cut off"),
+    ],
+)
+def test_text_under_another_name_is_one_sentence(
+    suffix: str, sentence: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_text("hello, this is text")
+    with pytest.raises(CheckpointError) as caught:
+        fleetseg.load(path)
+    assert str(caught.value) == f"{path}: {sentence}"
+    assert capfd.readouterr().err == ""  # the runtimes say nothing of their own
+
+
+def test_a_folder_named_as_weights(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").mkdir()
+    with pytest.raises(UsageError, match=r"a\.safetensors: is a folder, not a file of weights$"):
+        fleetseg.load(tmp_path / "a.safetensors")
+
+
 @pytest.mark.parametrize("suffix", [suffix for suffix in PACKAGE if suffix != ".pt2"])
 def test_a_runtime_that_is_not_installed(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (PACKAGE[suffix], f"{PACKAGE[suffix]}.interpreter", f"{PACKAGE[suffix]}.runtime"):

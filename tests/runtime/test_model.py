@@ -134,6 +134,11 @@ class FakeEngine:
         return self.answer
 
 
+def test_a_size_beyond_all_memory_is_refused_before_resizing(model: Model, noise: Picture) -> None:
+    with pytest.raises(ImageError, match=r"^100000×100000 is 10,000,000,000 pixels, but the free memory lets"):
+        model.predict(noise, (100_000, 100_000))
+
+
 def test_engine_out_of_memory_is_one_sentence(model: Model, noise: Picture) -> None:
     with pytest.raises(ImageError, match="37×21 pixels need more memory than is free"):
         Model(FakeEngine(MemoryError()), model.metadata)(noise)

@@ -11,7 +11,7 @@ from typing import Any
 from fleetseg.compiler.build import compiler_version
 from fleetseg.compiler.processor import extensions
 from fleetseg.compiler.target import target_named
-from fleetseg.runtime.onnx_engine import processors
+from fleetseg.runtime.threads import processors
 
 _PACKAGES = (
     "fleetseg",

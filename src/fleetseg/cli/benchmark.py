@@ -90,12 +90,12 @@ def benchmark(
     """Run the command."""
     from rich.console import Console
 
-    from fleetseg.atomic import check_writable
+    from fleetseg.atomic import check_file_writable
     from fleetseg.benchmark.choices import choose
     from fleetseg.benchmark.machine import describe_machine, describe_versions
     from fleetseg.benchmark.record import as_json
     from fleetseg.errors import UsageError
-    from fleetseg.runtime.onnx_engine import processors
+    from fleetseg.runtime.threads import processors
     from fleetseg.variants import is_users
 
     sizes = [parse_size(text) for text in dict.fromkeys(size)]
@@ -104,7 +104,7 @@ def benchmark(
         raise UsageError("--profile looks into the native engine, which --engine leaves out; add --engine native")
     to_stdout = str(json) == "-"
     if json is not None and not to_stdout:
-        check_writable(json.parent)
+        check_file_writable(json)
     threads = threads or processors()
     peak = _peak_meter(threads)
     own = [word for word in dict.fromkeys((own_network, *models)) if word is not None and is_users(word)]

@@ -223,11 +223,12 @@ def _figures(subjects: list[Subject], results: list[Evaluation], choice: Choice,
 
 def check_outputs(json: Path | None, out: Path | None) -> None:
     """Fail before the first image rather than after the last."""
-    from fleetseg.atomic import check_writable
+    from fleetseg.atomic import check_file_writable, check_writable
 
-    for folder in (json.parent if json else None, out):
-        if folder is not None:
-            check_writable(folder)
+    if json is not None:
+        check_file_writable(json)
+    if out is not None:
+        check_writable(out)
 
 
 def _images(count: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleetseg.atomic import check_writable
+from fleetseg.atomic import check_file_writable
 from fleetseg.cli.options import ThreadsOption, parse_size, print_json, write_json
 from fleetseg.cli.own_network import NetworkOption, use_network_of
 
@@ -139,7 +139,7 @@ def _export_int8(
     from fleetseg.quantise import as_table, export_int8
 
     if report is not None:
-        check_writable(report.parent)
+        check_file_writable(report)
     written = export_int8(model, out, request, settings, track)
     if report is not None:
         write_json(report, written.as_json())

@@ -39,7 +39,7 @@ DeviceOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", min=1, metavar="N", help="Threads of the engine.  [default: one a processor]"),
+    typer.Option("--threads", min=1, max=1024, metavar="N", help="Threads of the engine.  [default: one a processor]"),
 ]
 SizeOption = Annotated[
     str | None,

@@ -115,7 +115,7 @@ def _source_of(own_network: str | None) -> bytes:
 def _workers(batch: Batch, job: Any) -> Iterator[tuple[Any, int]]:
     if batch.cluster is None:
         from fleetseg.app.batches.local_workers import LocalWorkers
-        from fleetseg.runtime.onnx_engine import processors
+        from fleetseg.runtime.threads import processors
 
         count = batch.workers or max(1, processors() // job.threads)
         yield LocalWorkers(job, count), count

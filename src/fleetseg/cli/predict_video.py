@@ -85,7 +85,7 @@ def _models(load: Loader, live: bool, threads: int | None) -> list[Model]:
     """
     import cv2
 
-    from fleetseg.runtime.onnx_engine import processors
+    from fleetseg.runtime.threads import processors
 
     cv2.setNumThreads(1)  # the stages share the processors already
     count = threads or processors()

@@ -128,7 +128,7 @@ def serve(
 def _workers(threads: int | None) -> int:
     import cv2
 
-    from fleetseg.runtime.onnx_engine import processors
+    from fleetseg.runtime.threads import processors
 
     cv2.setNumThreads(1)  # workers share the processors already
     return threads or processors()

@@ -90,7 +90,7 @@ def write(
     as_json: JsonFlag = False,
 ) -> None:
     """Run the command."""
-    from fleetseg.atomic import check_writable
+    from fleetseg.atomic import check_file_writable
     from fleetseg.data import open_dataset
     from fleetseg.runtime import load
     from fleetseg.runtime.test_time import ViewedModel
@@ -103,7 +103,7 @@ def write(
     check_network(asked, {model: network.metadata.network.name})
     view = ViewedModel(network, size_rule(network, size, resize), views)
     dataset = open_dataset(data, split)
-    check_writable(out.parent)
+    check_file_writable(out)
     count = write_submission(out, wanted, dataset, view.predict, network.classes, lambda r: track(r, "Predicting"))
     if as_json:
         print_json({"archive": str(out), "files": count})

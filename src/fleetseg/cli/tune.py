@@ -70,6 +70,7 @@ def tune(
     ] = None,
 ) -> int:
     """Run the command."""
+    from fleetseg.atomic import check_file_writable
     from fleetseg.errors import UsageError
     from fleetseg.training.processes import from_environment
     from fleetseg.training.quiet import quiet_libraries
@@ -83,6 +84,8 @@ def tune(
         raise UsageError(f"recipe {loaded.name} names no data; give --data DIR or --data scenes")
     if from_environment(os.environ) is not None:
         raise UsageError("fleetseg tune runs its trials one after the other in one process; start it without torchrun")
+    if json is not None and str(json) != "-":
+        check_file_writable(json)
     _require_extras()
     with quiet_libraries():
         from fleetseg.training.search import Search, SearchPlan, trial_figures

@@ -62,7 +62,9 @@ def load_checkpoint(path: str | Path) -> tuple[SegmentationNetwork, ModelMetadat
     """
     path = Path(path)
     if not path.is_file():
-        raise UsageError(f"{path}: no such checkpoint file")
+        raise UsageError(
+            f"{path}: is a folder, not a file of weights" if path.is_dir() else f"{path}: no such checkpoint file"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}

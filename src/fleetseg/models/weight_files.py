@@ -23,7 +23,9 @@ def read_weights(path: str | Path, expected: str) -> dict[str, Tensor]:
     if path.suffix.lower() != ".safetensors":
         return read_pickle(path, expected)
     if not path.is_file():
-        raise UsageError(f"{path}: no such checkpoint file")
+        raise UsageError(
+            f"{path}: is a folder, not a file of weights" if path.is_dir() else f"{path}: no such checkpoint file"
+        )
     try:
         return without_wrapping(load_file(path))
     except (SafetensorError, OSError) as error:
@@ -34,7 +36,9 @@ def read_pickle(path: str | Path, expected: str) -> dict[str, Tensor]:
     """The tensors of a `.pth` file, read with ``weights_only=True`` so that a hostile one cannot run code."""
     path = Path(path)
     if not path.is_file():
-        raise UsageError(f"{path}: no such checkpoint file")
+        raise UsageError(
+            f"{path}: is a folder, not a file of weights" if path.is_dir() else f"{path}: no such checkpoint file"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -43,7 +43,9 @@ class ExportedModel(Model):
             return super().predict(image, size)
         self._check_image(image)
         own_size = (image.shape[1], image.shape[0])
-        classes = self.raw(resize_image(image, self._seen(own_size, size)))
+        seen = self._seen(own_size, size)
+        self._check_memory(*seen)
+        classes = self.raw(resize_image(image, seen))
         return resize_mask(np.ascontiguousarray(classes), own_size)
 
     def probabilities_of(self, images: Sequence[Image]) -> list[npt.NDArray[np.float32]]:
@@ -86,6 +88,7 @@ class ExportedModel(Model):
         self._check_logits()
         own_size = (image.shape[1], image.shape[0])
         seen = self._seen(own_size, size)
+        self._check_memory(*seen)
         logits = self.raw(resize_image(image, seen))
         inner = seen if self.form.image_size is None or self.form.size is None else self.form.size
         return enlarged_planes(logits, self.metadata.network.output_stride, inner, own_size)

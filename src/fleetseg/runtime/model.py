@@ -119,6 +119,7 @@ class Model:
         self._check_image(image)
         own_size = (image.shape[1], image.shape[0])
         seen = own_size if size is None else check_size(size)
+        self._check_memory(*seen)
         logits = self.logits(resize_image(image, seen))
         return enlarged_planes(logits, self.metadata.network.output_stride, seen, own_size)
 

@@ -18,7 +18,7 @@ from fleetseg.image import resize_image
 from fleetseg.metadata import ModelMetadata
 from fleetseg.runtime.decision import Plane, enlarged_planes
 from fleetseg.runtime.model import Image, Mask, Model, Size
-from fleetseg.runtime.onnx_engine import processors
+from fleetseg.runtime.threads import thread_count
 
 #: The key by which a description is told from other JSON files, and the version that this file understands.
 DESCRIPTION_KEY, DESCRIPTION_VERSION = "fleetseg_library", 1
@@ -42,10 +42,8 @@ class NativeEngine:
         self._functions = _functions(folder / str(description["library"]), str(description["prefix"]))
         self._kernels = len(description.get("kernels", ()))
         self._instance = ctypes.c_void_p()
-        if threads is not None and threads < 1:
-            raise UsageError(f"threads is {threads}; at least 1 is needed")
-        threads = threads or description.get("threads") or processors()
-        self._check(self._functions["create"](threads, ctypes.byref(self._instance)))
+        count = thread_count(description.get("threads") if threads is None else threads)
+        self._check(self._functions["create"](count, ctypes.byref(self._instance)))
 
     def __del__(self) -> None:
         if getattr(self, "_instance", None):

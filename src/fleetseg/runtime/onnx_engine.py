@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fleetseg.errors import CheckpointError, FleetsegError, UsageError
 from fleetseg.metadata import FORM_KEY, METADATA_KEY, ExportedForm, ModelMetadata, read_carried
 from fleetseg.runtime.failures import first_line
+from fleetseg.runtime.threads import thread_count
 
 
 class OnnxEngine:
@@ -26,7 +27,7 @@ class OnnxEngine:
         metadata, and `UsageError` for a device that is not here.
         """
         self._source = source
-        self._session = _session(content, source, threads or processors(), device)
+        self._session = _session(content, source, thread_count(threads), device)
         self.metadata = _metadata(self._session, source)
         #: What the file takes and gives; None for a file of any size from normalised images to logits.
         self.form = _form(self._session, source)
@@ -53,13 +54,6 @@ def read_onnx(path: Path, threads: int | None = None, device: str = "cpu") -> On
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     return OnnxEngine(content, str(path), threads, device)
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def keep_to_ourselves() -> None:
@@ -98,8 +92,6 @@ def _session(content: bytes, source: str, threads: int, device: str) -> Any:
     keep_to_ourselves()
     import onnxruntime
 
-    if threads < 1:
-        raise UsageError(f"threads is {threads}; at least 1 is needed")
     options = onnxruntime.SessionOptions()
     # Always explicit: left to itself, ONNX Runtime pins threads to processors a container may not have.
     options.intra_op_num_threads = threads
@@ -111,6 +103,8 @@ def _session(content: bytes, source: str, threads: int, device: str) -> Any:
     try:
         return onnxruntime.InferenceSession(content, options, providers=providers)
     except Exception as error:  # no public base class, see above
+        if "INVALID_PROTOBUF" in str(error) or "No graph was found" in str(error):
+            raise CheckpointError(f"{source}: is no ONNX file, or is cut off") from error
         raise CheckpointError(f"{source}: ONNX Runtime cannot load it ({first_line(error)})") from error
 
 

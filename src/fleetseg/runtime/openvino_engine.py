@@ -38,10 +38,13 @@ class OpenVinoEngine:
         if chosen is None or not any(found.split(".")[0] == chosen for found in core.available_devices):
             found = ", ".join(sorted({item.split(".")[0].lower() for item in core.available_devices}))
             raise UsageError(f"device '{device}': OpenVINO finds {found} on this machine")
+        if path.suffix.lower() == ".xml" and not _begins_as_xml(path):
+            # Said before OpenVINO tries other formats, of which one writes its failure to stderr.
+            raise CheckpointError(f"{path}: is no OpenVINO model, whose .xml begins with <?xml or <net")
         try:
             model = core.read_model(path)
         except Exception as error:  # OpenVINO raises RuntimeError and others, all alike
-            raise CheckpointError(f"{path}: OpenVINO cannot read it ({first_line(error)})") from error
+            raise CheckpointError(f"{path}: OpenVINO cannot read it ({_reason(error)})") from error
         #: The file's metadata fields, by key.
         self.fields = _fields(model)
         hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
@@ -55,7 +58,7 @@ class OpenVinoEngine:
         try:
             self._request = core.compile_model(model, chosen, hints).create_infer_request()
         except Exception as error:
-            raise CheckpointError(f"{path}: OpenVINO cannot compile it ({first_line(error)})") from error
+            raise CheckpointError(f"{path}: OpenVINO cannot compile it ({_reason(error)})") from error
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """See `Engine.run`; a file with its own ends takes and gives what its form says."""
@@ -63,6 +66,21 @@ class OpenVinoEngine:
             return np.asarray(self._request.infer([batch], share_inputs=True, share_outputs=False)[0])
         except Exception as error:
             raise FleetsegError(f"{self._source}: OpenVINO failed on {batch.shape} ({first_line(error)})") from error
+
+
+def _begins_as_xml(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"<?xml", b"<net"))
+
+
+def _reason(error: Exception) -> str:
+    """What OpenVINO says, without the places in its source that it puts before."""
+    lines = [line for line in str(error).splitlines() if not line.startswith("Exception from ")]
+    return first_line(Exception(" ".join(lines)))
 
 
 def _fields(model: Any) -> dict[str, str]:

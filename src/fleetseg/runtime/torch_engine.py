@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,9 +35,7 @@ class TorchEngine:
         import torch
 
         if threads is not None:
-            if threads < 1:
-                raise UsageError(f"threads is {threads}; at least 1 is needed")
-            torch.set_num_threads(threads)
+            torch.set_num_threads(thread_count(threads))
         self._on_gpu: GraphedNetwork | None = None
         if device == "cuda":
             if not torch.cuda.is_available():
@@ -114,6 +113,9 @@ class ProgramEngine:
             torch.set_num_threads(thread_count(threads))
         found = {METADATA_KEY: "", FORM_KEY: ""}
         self._source = str(path)
+        if not zipfile.is_zipfile(path):
+            # Said before torch.export tries: it logs every way in which it failed.
+            raise CheckpointError(f"{path}: is no complete file of torch.export (cut off, or of another kind)")
         try:
             self._program = torch.export.load(path, extra_files=found).module()
         except Exception as error:  # archives, pickles and schemas all fail in their own ways
