@@ -87,10 +87,15 @@ def test_duplicates_across_splits_and_empty_classes_are_found(folder: Path, caps
     assert "val: no pixel of road, car" in said
 
 
+@pytest.mark.parametrize("linked", [False, True])
 def test_a_folder_is_not_converted_into_itself(
-    official: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    linked: bool, official: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = official.camvid_original(tmp_path / "camvid")
+    if linked:
+        for number, place in enumerate([path for path in root.iterdir() if path.is_dir()]):
+            place.rename(tmp_path / str(number))
+            place.symlink_to(tmp_path / str(number))
     before = sorted(root.rglob("*"))
     assert main(["data", "convert", str(root), "--out", str(root)]) == 2
     assert "name a new one" in capsys.readouterr().err

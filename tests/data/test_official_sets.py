@@ -110,6 +110,10 @@ def test_missing_downloads_of_known_splits_are_named(own) -> None:
     shutil.rmtree(root / "gtCoarse")
     assert f"{root / 'gtCoarse' / 'train_extra'} is missing" in (said := sentence(DataError, root, "train_extra"))
     assert "gtCoarse.zip" in said
+    for package in ("gtFine", "leftImg8bit"):
+        shutil.rmtree(root / package / "test", ignore_errors=True)
+    # Its labels are the server's: the images are what is needed.
+    assert f"{root / 'leftImg8bit' / 'test'} is missing: the images" in sentence(DataError, root, "test")
     root = own("voc")
     lists = next(root.rglob("ImageSets"))
     for addition in (*root.parent.rglob("benchmark_RELEASE"), *root.parent.rglob("coco")):
@@ -308,6 +312,17 @@ def test_coco_faults(own) -> None:
     assert "no valid JSON (line 1" in sentence(DataError, root, "train")
     path.write_text("[]")
     assert "categories" in sentence(DataError, root, "train")
+
+
+def test_coco_without_an_image_says_where_it_belongs(own) -> None:
+    image = own("coco") / "train2017/000000000001.jpg"
+    image.unlink()
+    assert f"{image}: the image is missing" in sentence(DataError, image.parents[1], "train")
+    shutil.rmtree(image.parent)
+    assert f"{image}: the image is missing" in sentence(DataError, image.parents[1], "train")
+    image = own("coco_panoptic") / "images/val2017/000000000007.jpg"
+    image.unlink()
+    assert f"{image}: the image is missing" in sentence(DataError, image.parents[2], "val")
 
 
 def test_coco_panoptic_names_an_unlisted_segment(own) -> None:

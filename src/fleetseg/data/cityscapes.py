@@ -33,6 +33,14 @@ _PLACES = {
     "val_coarse": ("val", "gtCoarse"),
 }
 
+#: Package → its file.
+_ARCHIVES = {
+    "leftImg8bit": "leftImg8bit_trainvaltest.zip",
+    "leftImg8bit_trainextra": "leftImg8bit_trainextra.zip",
+    "gtFine": "gtFine_trainvaltest.zip",
+    "gtCoarse": "gtCoarse.zip",
+}
+
 _LABELS = "Cityscapes' *_labelIds.png are 8-bit grey with the ids 0 to 33"
 _INSTANCES = "Cityscapes' *_instanceIds.png are 16-bit grey: an id, or 1000 × id + number"
 
@@ -61,21 +69,28 @@ class Cityscapes(FileDataset):
         )
         return tuple(there) or ("train", "val", "test")
 
-    def missing_package(self, split: str) -> str | None:
-        """Of a coarse split without `gtCoarse`."""
-        if split not in _PLACES:
+    def missing_download(self) -> str | None:
+        """Of the images, then of the labels."""
+        if self.split not in _PLACES:
             return None
-        folder, package = _PLACES[split]
-        return _missing(self.root / package / folder, "labels", package)
+        folder, package = _PLACES[self.split]
+        pictures = "leftImg8bit_trainextra" if folder == "train_extra" else "leftImg8bit"
+        needed = [("images", self.root / "leftImg8bit" / folder, pictures)]
+        if folder != "test":  # its labels are blank: the server keeps the real ones
+            needed.append(("labels", self.root / package / folder, package))
+        for what, place, archive in needed:
+            if not place.is_dir():
+                return f"{place} is missing: the {what} of this split come with Cityscapes' package {_ARCHIVES[archive]}"
+        return None
 
     def find(self) -> Found:
         """All images of the split's cities, sorted, each with its label."""
+        missing = self.missing_download()
+        if missing is not None:
+            raise DataError(missing)
         folder, package = _PLACES[self.split]
         images = self.root / "leftImg8bit" / folder
         labels = self.root / package / folder
-        _check_package(images, "images", "leftImg8bit_trainextra" if folder == "train_extra" else "leftImg8bit")
-        if folder != "test":  # its labels are blank: the server keeps the real ones
-            _check_package(labels, "labels", package)
         items, faults = [], []
         for image in sorted(images.glob("*/*_leftImg8bit.png")):
             frame = image.name.removesuffix("_leftImg8bit.png")
@@ -103,19 +118,3 @@ class Cityscapes(FileDataset):
         path = label.with_name(label.name.replace("_labelIds.png", "_instanceIds.png"))
         values = read_ids(path, _INSTANCES, bits=16)
         return np.where(values > _FIRST_INSTANCE, values, 0).astype(np.int32)
-
-
-def _check_package(folder: Path, what: str, package: str) -> None:
-    """`DataError` that tells which download is missing."""
-    if not folder.is_dir():
-        raise DataError(_missing(folder, what, package))
-
-
-def _missing(folder: Path, what: str, package: str) -> str:
-    archive = {
-        "leftImg8bit": "leftImg8bit_trainvaltest.zip",
-        "leftImg8bit_trainextra": "leftImg8bit_trainextra.zip",
-        "gtFine": "gtFine_trainvaltest.zip",
-        "gtCoarse": "gtCoarse.zip",
-    }[package]
-    return f"{folder} is missing: the {what} of this split come with Cityscapes' package {archive}"

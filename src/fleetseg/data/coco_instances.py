@@ -132,12 +132,12 @@ def annotation_files(root: Path, prefix: str, options: Options = DEFAULT_OPTIONS
 
 
 def expected_place(folders: list[Path], name: str) -> Path:
-    """Where an image that is missing should lie: in the first of the folders that is there."""
-    return next((folder for folder in folders if folder.is_dir()), folders[0]) / name
+    """Where an image that is missing should lie: in the first of the folders that is there, the data folder aside."""
+    return next((folder for folder in folders[:-1] if folder.is_dir()), folders[0]) / name
 
 
 def image_folders(root: Path, split: str, options: Options) -> list[Path]:
-    """Where the images of a split may lie."""
+    """Where the images of a split may lie; of several, the last is the data folder itself."""
     if options.images is not None:
         return [root / options.images.replace("{split}", split)]
     plain = re.sub(r"\d{4}$", "", split)

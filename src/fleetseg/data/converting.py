@@ -50,13 +50,16 @@ def _check(out: Path, names: list[str], datasets: list[Dataset]) -> None:
         raise UsageError("there is no split to convert; name one with --split")
     if (out / CLASSES_FILE).exists():
         raise UsageError(f"{out / CLASSES_FILE} exists: the folder holds a data set already; name a new one")
-    for dataset in datasets:
-        files = files_of(dataset, 0) if len(dataset) else ()
-        if files and out.resolve() in files[0].resolve().parents:
-            raise UsageError(f"{out}: the data that are to be converted lie in this folder; name a new one")
+    if any(_lies_in(out, file) for dataset in datasets if len(dataset) for file in files_of(dataset, 0)):
+        raise UsageError(f"{out}: the data that are to be converted lie in this folder; name a new one")
     for name, dataset in zip(names, datasets, strict=True):
         if dataset.labels.names != datasets[0].labels.names:
             raise UsageError(f"the split '{name}' has other classes than '{names[0]}'; convert them one by one")
+
+
+def _lies_in(folder: Path, file: Path) -> bool:
+    """Whether it does, as it is called or, behind links, in truth."""
+    return folder.absolute() in file.absolute().parents or folder.resolve() in file.resolve().parents
 
 
 def _write(dataset: Dataset, index: int, out: Path, split: str) -> None:

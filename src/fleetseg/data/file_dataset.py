@@ -57,9 +57,9 @@ class FileDataset(ABC):
             raise UsageError(f"{self.root}: there is no such data folder")
         known = self.known_splits()
         if split not in known:
-            package = self.missing_package(split)
-            if package is not None:
-                raise DataError(package)
+            missing = self.missing_download()
+            if missing is not None:
+                raise DataError(missing)
             raise UnknownNameError(f"split in {self.root} named", split, known)
         self.name = self.format
         found = self.find()
@@ -84,8 +84,8 @@ class FileDataset(ABC):
         """The splits that this very data set has."""
         return self.splits(self.root)
 
-    def missing_package(self, split: str) -> str | None:  # noqa: ARG002 - for those who have packages
-        """Of a split that the official layout knows and this folder lacks: which download is missing, and its place."""
+    def missing_download(self) -> str | None:
+        """Which download is missing, and its place, if the official layout has the split; None where it has not."""
         return None
 
     @abstractmethod

@@ -56,13 +56,13 @@ class PascalVoc(FileDataset):
         sbd = ["trainaug", "sbd"] if _beside(root, _SBD_PLACES) and "trainaug" not in lists else []
         return (*lists, *sbd, *(["coco"] if _beside(root, _COCO_PLACES) else []))
 
-    def missing_package(self, split: str) -> str | None:
-        """Of lists that are not there, and of the additions."""
+    def missing_download(self) -> str | None:
+        """Of the lists and of the additions."""
         lists = _voc(self.root) / _LISTS
         if not lists.is_dir():
             return f"{lists} is missing: the lists of the splits come with {_ARCHIVE}"
         additions = {"trainaug": (_SBD_PLACES, _SBD), "sbd": (_SBD_PLACES, _SBD), "coco": (_COCO_PLACES, "MS COCO")}
-        return _absent(self.root, *additions[split]) if split in additions else None
+        return _absent(self.root, *additions[self.split]) if self.split in additions else None
 
     def find(self) -> Found:
         """The listed images, in the lists' order."""
