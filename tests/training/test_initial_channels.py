@@ -14,9 +14,11 @@ from fleetseg.labels import CAMVID_11
 from fleetseg.metadata import metadata_for
 from fleetseg.models.base import count_parameters
 from fleetseg.models.checkpoint import load_checkpoint, save_checkpoint, spec_of
+from fleetseg.training.initial_channels import with_initial_channels
 from fleetseg.training.recipe import Recipe
 from fleetseg.training.recipe_file import load_recipe
 from fleetseg.training.run import Run
+from fleetseg.training.run_folder import RunFolder
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -49,6 +51,23 @@ def test_the_run_keeps_the_channels(
     # The run goes on, or says that it is done, when the file that it started from is gone.
     start.unlink()
     assert Run(recipe, str(tiny_data), tmp_path / "run", resume=True).execute() == best
+
+
+@pytest.mark.parametrize(
+    "network", [{"name": "enet-no-dropout"}, {"name": "enet", "options": {"regularisation": "none"}}]
+)
+def test_what_a_recipe_or_its_variant_says_stays(
+    network: dict[str, Any], pruned: Path, tmp_path: Path, make_recipe: MakeRecipe, make_stage: Callable[..., Any]
+) -> None:
+    folder, stages = RunFolder(tmp_path), [make_stage("network")]
+    found = with_initial_channels(make_recipe(network=network, init=str(pruned), stages=stages), folder)
+    assert found.network.name == "enet"
+    assert found.network.options == {**load_checkpoint(pruned)[0].options, "regularisation": "none"}
+    # Begun by it, the folder knows the channels, and is what an error is about.
+    folder.recipe.write_text(found.to_yaml())
+    assert with_initial_channels(make_recipe(network=network, stages=stages), folder).network == found.network
+    with pytest.raises(RecipeError, match=r"recipe\.yaml: is a compressed enet, the recipe's network is espnet"):
+        with_initial_channels(make_recipe(network={"name": "espnet"}, stages=stages), folder)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ class Cityscapes(FileDataset):
             needed.append(("labels", self.root / package / folder, package))
         for what, place, archive in needed:
             if not place.is_dir():
-                return f"{place} is missing: the {what} of this split come with Cityscapes' package {_ARCHIVES[archive]}"
+                file = _ARCHIVES[archive]
+                return f"{place} is missing: the {what} of this split come with Cityscapes' package {file}"
         return None
 
     def find(self) -> Found:

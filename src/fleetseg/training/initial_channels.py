@@ -14,28 +14,28 @@ from fleetseg.variants import is_users, resolved, short_name, split_options
 def with_initial_channels(recipe: Recipe, folder: RunFolder) -> Recipe:
     """`recipe`, its network as narrow as that of its `init`, or of the run that was begun in `folder`.
 
-    `RecipeError` if the recipe's network is another one, or if a stage trains the encoder alone.
+    What the recipe, or the variant that it names, says itself, such as dropout, stays. `RecipeError` if the recipe's
+    network is another one, or if a stage trains the encoder alone.
     """
-    narrower = _begun(folder)
+    narrower, source = _begun(folder), str(folder.recipe)
     if narrower is None:
-        narrower = _initial(recipe)
+        narrower, source = _initial(recipe), f"init {recipe.init}"
     if narrower is None or split_options(recipe.network.options)[1]:
         return recipe
-    if _rebuilt_name(recipe.network.name) != _rebuilt_name(narrower.name):
+    own, options = resolved(recipe.network.name, recipe.network.options)
+    if _rebuilt_name(own) != _rebuilt_name(narrower.name):
         raise RecipeError(
-            f"init {recipe.init}: is a compressed {narrower.name}, the recipe's network is {recipe.network.name}; "
+            f"{source}: is a compressed {narrower.name}, the recipe's network is {recipe.network.name}; "
             f"add --network {narrower.name}"
         )
     alone = next((stage.name for stage in recipe.stages if stage.part == "encoder"), None)
     if alone is not None:
         raise RecipeError(
-            f"init {recipe.init}: is a compressed {narrower.name}, whose encoder cannot be trained alone as stage "
+            f"{source}: is a compressed {narrower.name}, whose encoder cannot be trained alone as stage "
             f"{alone} would; use a recipe that trains the whole network, such as pruned"
         )
-    options = {**narrower.options, **recipe.network.options}  # what the recipe says itself, such as dropout, stays
-    # A network of the user's own keeps its file's path, which the weights do not tell.
-    name = recipe.network.name if is_users(recipe.network.name) else narrower.name
-    section = recipe.network.model_copy(update={"name": name, "options": options})
+    # The recipe's name: that of a user's own network has its file's path, which the weights do not tell.
+    section = recipe.network.model_copy(update={"name": own, "options": {**narrower.options, **options}})
     return recipe.model_copy(update={"network": section})
 
 

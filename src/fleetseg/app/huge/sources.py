@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fleetseg.app.huge.streaming import Told, tiled_copy
+from fleetseg.app.huge.streaming import TellShare, tiled_copy
 from fleetseg.data.slide_file import SCANNER_SUFFIXES, Regions, SlideFile
 from fleetseg.errors import ImageError
 from fleetseg.image import image_header, read_image, resize_image
@@ -65,8 +65,8 @@ def in_colour(pixels: Picture) -> Picture:
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
-#: Opens while an image is copied; what it gives is told the share that is done.
-Copying = Callable[[], AbstractContextManager[Told]]
+#: Is open while an image is copied; what it gives is told the share that is done.
+Copying = Callable[[], AbstractContextManager[TellShare]]
 
 
 def silently() -> AbstractContextManager[Told]:
@@ -90,8 +90,8 @@ def open_source(path: Path, work: Path, copying: Copying = silently) -> Source:
         return WholeImage(read_image(path))
     copy = work / "copy.tif"
     if not copy.exists():
-        with copying() as told:
-            tiled_copy(path, copy, told)
+        with copying() as tell_share:
+            tiled_copy(path, copy, tell_share)
     return SlideFile(copy)
 
 

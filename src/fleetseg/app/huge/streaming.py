@@ -21,8 +21,8 @@ _TILE = 256
 #: 16-bit coefficients of three channels).
 _ON_DISK, _IN_MEMORY = 3, 6
 
-#: Is told the share (0–1) that is done.
-Told = Callable[[float], None]
+#: Is called with the share (0–1) that is done, from another thread.
+TellShare = Callable[[float], None]
 
 #: Where libvips keeps it.
 _ORIENTATION = "orientation"
@@ -30,7 +30,7 @@ _ORIENTATION = "orientation"
 _WRITING = ("write", "space", "too large", "quota")
 
 
-def tiled_copy(path: Path, copy: Path, told: Told = lambda _share: None) -> None:
+def tiled_copy(path: Path, copy: Path, tell_share: TellShare = lambda _share: None) -> None:
     """Write what `read_image` would give of `path` as a tiled, uncompressed TIFF.
 
     `ImageError` if the file is broken, has samples of 32 bits or a format that cannot be streamed; `OutputError` if
@@ -44,16 +44,17 @@ def tiled_copy(path: Path, copy: Path, told: Told = lambda _share: None) -> None
         image = pyvips.Image.new_from_file(str(path), access="sequential", fail_on="truncated")
     except pyvips.Error as error:
         raise ImageError(f"{path}: is broken or of a format that cannot be streamed; save it as TIFF") from error
+    orientation = int(image.get(_ORIENTATION)) if image.get_typeof(_ORIENTATION) else 1
+    upright = orientation == 1
     with replacing(copy) as temporary:
-        _save(path, copy, _as_rgb(path, image), temporary, told)
-        orientation = int(image.get(_ORIENTATION)) if image.get_typeof(_ORIENTATION) else 1
-        if orientation != 1:
+        _save(path, copy, _as_rgb(path, image), temporary, tell_share if upright else lambda half: tell_share(half / 2))
+        if not upright:
             # Turning asks for lines in another order, so it needs the tiles that are there now.
             lying = temporary.rename(temporary.with_suffix(".lying.tif"))
             try:
                 image = pyvips.Image.new_from_file(str(lying)).copy()
                 image.set_type(pyvips.GValue.gint_type, _ORIENTATION, orientation)
-                _save(path, copy, image.autorot(), temporary, told)
+                _save(path, copy, image.autorot(), temporary, lambda half: tell_share(0.5 + half / 2))
             finally:
                 lying.unlink()
 
@@ -90,17 +91,16 @@ def _as_rgb(path: Path, image: Any) -> Any:
     return image.extract_band(0, n=3) if image.bands > 3 else image
 
 
-def _save(path: Path, copy: Path, image: Any, target: Path, told: Told) -> None:
+def _save(path: Path, copy: Path, image: Any, target: Path, tell_share: TellShare) -> None:
     import pyvips
 
     image.set_progress(True)
-    image.signal_connect("eval", lambda _image, progress: told(progress.percent / 100))
+    image.signal_connect("eval", lambda _image, progress: tell_share(progress.percent / 100))
     options = {"tile": True, "tile_width": _TILE, "tile_height": _TILE, "compression": "none", "bigtiff": True}
     # Ctrl-C reaches Python's main thread, which therefore waits where it can hear it.
     with ThreadPoolExecutor(1, "copying") as pool:
-        saving = pool.submit(image.tiffsave, str(target), keep="none", **options)
         try:
-            saving.result()
+            pool.submit(image.tiffsave, str(target), keep="none", **options).result()
         except KeyboardInterrupt:
             image.set_kill(True)
             raise
