@@ -4,25 +4,28 @@
     python benchmarks/compressed_latency.py enet-camvid pruned.safetensors --size 480x360 --files DIR --json a.json
 
 Packaged names or checkpoints. --prepare writes the compiled libraries and ONNX files to DIR and stops; the second call
-takes what is there, and nothing else may run during it. Each file has a process of its own, all of them take turns;
-what is timed goes from a uint8 image to logits. Printed are medians, and how they differ from the first model's on
-that engine.
+takes what is there of these weights, size and threads, and nothing else may run during it. Each file has a process of
+its own, all of them take turns; what is timed goes from a uint8 image to logits. Printed are medians, and how they
+differ from the first model's on that engine.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from export_latency import timed
 
+from fleetseg.app.batches.job import network_files
 from fleetseg.atomic import write_text
 from fleetseg.benchmark.machine import describe_machine
 from fleetseg.benchmark.record import percentiles
 from fleetseg.cli.options import parse_size
 from fleetseg.compilation import write_library
+from fleetseg.errors import FleetsegError
 from fleetseg.exporting import ExportRequest, export
 
 #: The engines, and what each one's file is called in a model's folder.
@@ -34,8 +37,9 @@ def main() -> None:
     words = parsed()
     files = {}
     for number, model in enumerate(words.models):
+        folder = words.files / folder_name(model, words.size, words.threads)
         for engine, name in FORMS.items():
-            path = words.files / f"{number}-{Path(model).stem}" / name
+            path = folder / name
             if not path.exists():
                 write(model, path, words.size, words.threads)
             files[f"{number} {engine}"] = path
@@ -47,6 +51,12 @@ def main() -> None:
     if words.json is not None:
         settings = {"size": "x".join(map(str, words.size)), "threads": words.threads, "machine": describe_machine()}
         write_text(words.json, json.dumps({**settings, "results": rows}, indent=2) + "\n")
+
+
+def folder_name(model: str, size: tuple[int, int], threads: int) -> str:
+    """Another one for other weights of the same name, another size and another number of threads."""
+    _, name, digest = network_files(model)
+    return f"{Path(name).stem}-{digest[:12]}-{size[0]}x{size[1]}-{threads}"
 
 
 def write(model: str, path: Path, size: tuple[int, int], threads: int) -> None:
@@ -85,4 +95,7 @@ def parsed() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FleetsegError as error:
+        sys.exit(f"compressed_latency.py: {error}")

@@ -90,7 +90,10 @@ def _files(
 
 
 def timed(files: Mapping[str, Path], size: tuple[int, int], threads: int) -> dict[str, list[float]]:
-    """Milliseconds of every timed run of each file. A file that fails is told and left out, but for the yardstick."""
+    """Milliseconds of every timed run of each file.
+
+    A file that cannot be loaded is told and left out. `BenchmarkError` if it is the yardstick, or if one fails later.
+    """
     times: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="fleetseg-") as folder, ExitStack() as stack:
         np.save(Path(folder) / IMAGE, scene(size))

@@ -35,7 +35,7 @@ from fleetseg.cli.options import parse_size
 from fleetseg.compilation import read_network
 from fleetseg.compiler.build import find_compiler
 from fleetseg.data import open_dataset
-from fleetseg.errors import CompileError, FleetsegError
+from fleetseg.errors import CompileError, FleetsegError, UsageError
 from fleetseg.evaluation import evaluate
 from fleetseg.exporters.formats import FORMATS, Format
 from fleetseg.exporting import ExportRequest, compared, export, form_of
@@ -84,7 +84,12 @@ def parsed() -> argparse.Namespace:
 def latency_steps(record: dict[str, Any], keep: Path, arguments: argparse.Namespace) -> Iterator[None]:
     """Latencies in the record, a network and number of threads after another."""
     networks, formats = arguments.network or NETWORKS, arguments.format or ()
-    record["latency_machine"] = describe_machine()
+    then, now = record.get("latency_machine"), describe_machine()
+    if then is not None and (then["processor"], then["target"]) != (now["processor"], now["target"]):
+        raise UsageError(
+            f"{arguments.out}: was timed on {then['processor']}, not {now['processor']}; begin another file"
+        )
+    record["latency_machine"] = now
     for threads in arguments.threads or (2, 1):
         for network in add_latencies(record["rows"], keep, networks, formats, threads):
             print(network, threads, "threads: done", flush=True)
@@ -94,8 +99,9 @@ def latency_steps(record: dict[str, Any], keep: Path, arguments: argparse.Namesp
 def export_steps(record: dict[str, Any], keep: Path, arguments: argparse.Namespace) -> Iterator[None]:
     """Rows in the record, one after another."""
     weights = dict(item.split("=", 1) for item in arguments.weights)
-    keep.mkdir(parents=True, exist_ok=True)
     rows = record["rows"]
+    check_one_size(rows, arguments)
+    keep.mkdir(parents=True, exist_ok=True)
     for network in arguments.network or NETWORKS:
         source, is_random = checkpoint_of(network, weights.get(network), keep)
         for item, precision in wanted(arguments, is_random):
@@ -108,6 +114,14 @@ def export_steps(record: dict[str, Any], keep: Path, arguments: argparse.Namespa
             record["versions"][item.name] = versions()
             print(key, rows[key].get("error") or rows[key].get("miou_drop"), flush=True)
             yield
+
+
+def check_one_size(rows: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """`UsageError` for rows of another size than --size: they would stand in one table and be timed together."""
+    for row in rows.values():
+        if "form" in row and tuple(row["form"]["size"]) != arguments.size:
+            size = "x".join(map(str, row["form"]["size"]))
+            raise UsageError(f"{arguments.out}: its rows are of {size}; give --size {size}, or begin another file")
 
 
 def wanted(arguments: argparse.Namespace, is_random: bool) -> Iterator[tuple[Format, str]]:

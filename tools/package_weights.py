@@ -43,11 +43,14 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of the runs, in order")
     parser.add_argument("--data", required=True, help="data set whose val split is reported")
     parser.add_argument("--command", action="append", required=True, help="a run's exact command")
-    parser.add_argument("--before", type=Path, help="weights to mix in, of the same network")
-    parser.add_argument("--share", type=float, default=0.0, help="their share of the mixture")
+    parser.add_argument("--before", type=Path, help="weights to mix in: those of the first run's end")
+    parser.add_argument("--share", type=float, help="--before: their share of the mixture, between 0 and 1")
     parser.add_argument("--adjust", action="store_true", help="move each class's logits for the best mIoU on train")
     parser.add_argument("--machine", default="2 cores with AVX-512 and bf16, 24 GiB")
     arguments = parser.parse_args()
+    share = arguments.share
+    if (arguments.before is None) != (share is None) or (share is not None and not 0 < share < 1):
+        parser.error("--before FILE and --share, between 0 and 1, go together")
     network, metadata = load_checkpoint(arguments.runs[-1] / "best.safetensors")
     if arguments.before is not None:
         mix(network, load_checkpoint(arguments.before)[0], arguments.share)
@@ -83,9 +86,10 @@ def mix(network: nn.Module, before: nn.Module, share: float) -> None:
 
     A network that went on with narrower data keeps most of what it gained and gets back most of what it lost elsewhere.
     """
-    for (_, new), (_, old) in zip(network.state_dict().items(), before.state_dict().items(), strict=True):
+    old = before.state_dict()
+    for name, new in network.state_dict().items():
         if new.is_floating_point():
-            new.lerp_(old, share)
+            new.lerp_(old[name], share)
 
 
 def adjusted(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,16 +20,10 @@ from fleetseg.exporters.formats import FORMATS
 from fleetseg.exporting import scene
 from fleetseg.runtime import load
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
 WEIGHTS = Path(__file__).parents[2] / "src" / "fleetseg" / "weights"
 
 
-@pytest.fixture(autouse=True)
-def beside_the_scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.syspath_prepend(FOLDER)
-    yield
-    for name in ("export_latency", "export_table"):
-        sys.modules.pop(name, None)
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def row(**more: Any) -> dict[str, Any]:
@@ -104,12 +99,25 @@ def test_the_table_has_a_column_for_each_number_of_threads() -> None:
     assert {line.count("|") for line in lines} == {10}
 
 
+def test_a_file_has_rows_of_one_size_and_latencies_of_one_machine(tmp_path: Path) -> None:
+    matrix, record = import_module("export_matrix"), {"rows": {"net onnx fp32": row()}}
+    arguments = SimpleNamespace(
+        out=Path("a.json"), size=(64, 48), weights=[], network=["net"], format=None, threads=[2]
+    )
+    with pytest.raises(UsageError, match=r"a\.json: its rows are of 96x64; give --size 96x64, or begin another file"):
+        list(matrix.export_steps(record, tmp_path / "keep", arguments))
+    record["latency_machine"] = {"processor": "another", "target": "generic"}
+    with pytest.raises(UsageError, match=r"a\.json: was timed on another, not"):
+        list(matrix.latency_steps(record, tmp_path / "keep", arguments))
+    assert not (tmp_path / "keep").exists()
+
+
 @pytest.mark.slow
-def test_what_one_call_keeps_the_next_one_times(tmp_path: Path) -> None:
+def test_what_one_call_keeps_the_next_one_times(scripts: Path, tmp_path: Path) -> None:
     out, keep = tmp_path / "found.json", tmp_path / "keep"
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(FOLDER / "export_matrix.py"), "--out", str(out), *words]
+        command = [sys.executable, str(scripts / "export_matrix.py"), "--out", str(out), *words]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert "--keep DIR and its --out FILE are needed" in run("--latency").stderr

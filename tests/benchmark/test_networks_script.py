@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,17 +14,7 @@ from PIL import Image
 from fleetseg.errors import UsageError
 from fleetseg.models import build_network
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+pytestmark = pytest.mark.usefixtures("scripts")
 
 
 def record() -> dict[str, Any]:
@@ -44,14 +33,8 @@ def record() -> dict[str, Any]:
     return {"machine": {"processor": "P", "target": "generic"}, "results": results, "networks": networks}
 
 
-@pytest.fixture(autouse=True)
-def beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scripts import each other, as they can when one of them is run."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-
-
 def test_ratios_stand_beside_the_papers(capsys: pytest.CaptureFixture[str]) -> None:
-    script("network_tables").print_tables(record())
+    import_module("network_tables").print_tables(record())
     lines = capsys.readouterr().out.splitlines()
     (claim,) = [line.split() for line in lines if line.startswith("segnet / enet 640x360")]
     assert claim[4:7] == ["18.1", "15.00", "15.00"]
@@ -61,7 +44,7 @@ def test_ratios_stand_beside_the_papers(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_pages_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    file, tables = tmp_path / "record.json", script("network_tables")
+    file, tables = tmp_path / "record.json", import_module("network_tables")
     file.write_text(json.dumps(record()))
     monkeypatch.setattr(sys, "argv", ["network_tables.py", str(file), "--size", "640x360"])
     assert tables.main() == 0
@@ -79,7 +62,7 @@ def test_the_pages_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 def test_what_does_not_fit_is_left_out_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    networks, file = script("networks"), tmp_path / "record.json"
+    networks, file = import_module("networks"), tmp_path / "record.json"
     command = ["networks.py", "--network", "enet", "--size", "64x48", "--size", "640x360", "--json", str(file)]
     monkeypatch.setattr(sys, "argv", [*command, "--most-gmacs", "0.01"])
     assert networks.main() == 0
@@ -98,7 +81,7 @@ def test_what_does_not_fit_is_left_out_with_the_reason(
 
 
 def test_memory_and_trials(monkeypatch: pytest.MonkeyPatch) -> None:
-    networks = script("networks")
+    networks = import_module("networks")
     network = build_network("enet", 20)
     assert networks.too_large(network, (640, 360)) == ""
     monkeypatch.setattr(networks, "available_memory", lambda: 10**7)
@@ -113,7 +96,7 @@ def test_three_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     accuracy.write_text(json.dumps({"data": "CamVid", "split": "val", "size": "480x360", "networks": points}))
     arguments = ["network_plots.py", str(results), "--accuracy", str(accuracy), "--out", str(tmp_path / "plots")]
     monkeypatch.setattr(sys, "argv", arguments)
-    plots = script("network_plots")
+    plots = import_module("network_plots")
     assert plots.main() == 0
     names = ("accuracy-size.png", "accuracy-speed.png", "size-speed.png")
     for name in names:
@@ -126,7 +109,7 @@ def test_three_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 def test_plots_of_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plots, old, new = script("network_plots"), record(), record()
+    plots, old, new = import_module("network_plots"), record(), record()
     new["results"] = [{**row, "median_ms": 80.0} for row in new["results"] if row["model"] == "enet"]
     rows = plots.last_measured([old, new])
     assert plots.frames(rows, "enet", "640x360") == 12.5  # not the 50 of the older file

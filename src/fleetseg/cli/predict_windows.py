@@ -92,7 +92,10 @@ class Sliding:
 
         name = image.path.name
         told = Told(
-            lambda: share_bar(f"{name}: copying"), planned, resuming, lambda steps: track(steps, f"{name}: writing")
+            copying=lambda: share_bar(f"{name}: copying"),
+            planned=planned,
+            resuming=resuming,
+            writing=lambda steps: track(steps, f"{name}: writing"),
         )
         done = label_image(model, image.path, outputs, self.options, lambda steps: track(steps, name), told)
         return done, outputs.by_key()
