@@ -69,7 +69,7 @@ def in_colour(pixels: Picture) -> Picture:
 Copying = Callable[[], AbstractContextManager[TellShare]]
 
 
-def silently() -> AbstractContextManager[Told]:
+def silently() -> AbstractContextManager[TellShare]:
     """A `Copying` that tells nobody."""
     return nullcontext(lambda _share: None)
 
