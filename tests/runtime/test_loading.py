@@ -154,7 +154,7 @@ def test_onnx_with_two_inputs(colour_onnx: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no protobuf at all", b"\x08\x07\x12" + b"\xff" * 100])
 def test_broken_onnx(tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.onnx").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"a\.onnx: ONNX Runtime cannot load it"):
+    with pytest.raises(CheckpointError, match=r"a\.onnx: is no ONNX file, or is cut off$"):
         fleetseg.load(tmp_path / "a.onnx")
     assert capfd.readouterr().err == ""
 
