@@ -124,7 +124,7 @@ def test_engines_that_cannot_run_the_file(colour_onnx: Path, checkpoint: Path) -
 
 def test_thread_count_must_be_positive(colour_onnx: Path, checkpoint: Path) -> None:
     for path in (colour_onnx, checkpoint):
-        with pytest.raises(UsageError, match="threads is -1; at least 1"):
+        with pytest.raises(UsageError, match="threads is -1; 1 to 1024 are possible"):
             fleetseg.load(path, threads=-1)
 
 
