@@ -64,8 +64,15 @@ def step(labelled):
 with joined(processes):
     for labelled in LABELLED:
         step(labelled)
-threads = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
-Path(f"{sys.argv[2]}/threads {processes.rank}").write_text(" ".join(threads))
+
+def name_of(thread):
+    try:
+        return thread.read_text().strip()
+    except OSError:
+        return ""  # it ended meanwhile
+
+threads = " ".join(map(name_of, Path("/proc/self/task").glob("*/comm")))
+Path(f"{sys.argv[2]}/threads {processes.rank}").write_text(threads)
 """
 
 #: Where the labels are; a process without any has a loss that is no number.
