@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-ct = pytest.importorskip("coremltools")
+from fleetseg.exporters.coreml import write
+from fleetseg.exporters.coreml_compact import compact
+from fleetseg.exporters.source import Source
+from fleetseg.metadata import ExportedForm
 
-from fleetseg.exporters.coreml import write  # noqa: E402
-from fleetseg.exporters.coreml_compact import compact  # noqa: E402
-from fleetseg.exporters.source import Source  # noqa: E402
-from fleetseg.metadata import ExportedForm  # noqa: E402
+ct = pytest.importorskip("coremltools")
 
 
 class Chosen(nn.Module):

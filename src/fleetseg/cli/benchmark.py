@@ -12,6 +12,7 @@ import typer
 
 from fleetseg.cli.console import complain
 from fleetseg.cli.options import (
+    JsonFileOption,
     ThreadsOption,
     parse_size,
     print_json,
@@ -83,9 +84,7 @@ def benchmark(
         bool, typer.Option("--profile", help="Also show time, GFLOP/s and bytes of each kernel of the native engine.")
     ] = False,
     own_network: NetworkOption = None,
-    json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures as JSON; - for stdout.")
-    ] = None,
+    json: JsonFileOption = None,
 ) -> None:
     """Run the command."""
     from rich.console import Console

@@ -23,6 +23,7 @@ from fleetseg.cli.options import (
     DataOption,
     DeviceOption,
     EngineOption,
+    JsonFileOption,
     ModelArgument,
     SizeOption,
     SplitOption,
@@ -95,10 +96,7 @@ def evaluate(
         str | None,
         typer.Option("--against", metavar="MODEL", help="Also measure this model and test the difference."),
     ] = None,
-    json: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Also write the figures as JSON; - for stdout."),
-    ] = None,
+    json: JsonFileOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Also write the confusion matrix and the worst images as pictures."),

@@ -49,6 +49,10 @@ DataOption = Annotated[
     str, typer.Option("--data", metavar="DIR", help='Folder of a data set, or "scenes" for the built-in one.')
 ]
 SplitOption = Annotated[str, typer.Option("--split", metavar="NAME", help="Which part of the data set.")]
+JsonFileOption = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Also write the figures as JSON; - for stdout."),
+]
 
 
 def parse_size(text: str, option: str = "--size") -> tuple[int, int]:

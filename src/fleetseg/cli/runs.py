@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fleetseg.cli.console import complain
-from fleetseg.cli.options import print_json, write_json
+from fleetseg.cli.options import JsonFileOption, print_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -40,10 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def runs(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with training runs in it.")],
-    json: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Also write the figures as JSON; - for stdout."),
-    ] = None,
+    json: JsonFileOption = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Also draw mIoU over epochs and hours (PNG).")
     ] = None,

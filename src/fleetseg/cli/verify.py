@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +13,7 @@ from fleetseg.cli.options import (
     DataOption,
     DeviceOption,
     EngineOption,
+    JsonFileOption,
     SplitOption,
     ThreadsOption,
     print_json,
@@ -51,10 +51,7 @@ def verify(
     against: Annotated[
         str | None, typer.Option("--against", metavar="MODEL", help="The network that it was exported from.")
     ] = None,
-    json: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Also write the figures as JSON; - for stdout."),
-    ] = None,
+    json: JsonFileOption = None,
     engine: EngineOption = "own",
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,

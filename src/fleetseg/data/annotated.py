@@ -132,6 +132,11 @@ def part_of(items: Sequence[Item], faults: Sequence[Fault], split: str) -> Found
     return Found(tuple(items[index] for index in chosen), tuple(faults) if split == "train" else ())
 
 
+def missing_image(place: Path, listing: Path) -> Fault:
+    """An image that is not at `place`, though the annotation file `listing` names it."""
+    return Fault("missing", place, f"{place}: the image is missing; {listing} lists it")
+
+
 def read_json(path: Path, expected: str) -> Any:
     """The content of a JSON file; `DataError` with the place of the fault."""
     try:

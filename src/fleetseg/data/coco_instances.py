@@ -22,10 +22,10 @@ from fleetseg.data.annotated import (
     Options,
     expecting,
     image_beside,
+    missing_image,
     read_json,
 )
 from fleetseg.data.file_dataset import Found, Item
-from fleetseg.data.pairing import Fault
 from fleetseg.data.shapes import Shape
 from fleetseg.errors import DataError
 from fleetseg.optional_packages import need
@@ -74,8 +74,7 @@ class CocoInstances(AnnotatedDataset):
         for entry in content["images"]:
             image = image_beside(folders, entry["file_name"])
             if image is None:
-                missing = expected_place(folders, entry["file_name"])
-                faults.append(Fault("missing", missing, f"{missing}: the image is missing; {path} lists it"))
+                faults.append(missing_image(expected_place(folders, entry["file_name"]), path))
                 continue
             size = (int(entry["width"]), int(entry["height"]))
             drawn = sorted(annotations[entry["id"]], key=lambda a: -float(a.get("area", 0)))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fleetseg.data.annotated import DEFAULT_OPTIONS, Options, expecting, image_beside, read_json
+from fleetseg.data.annotated import DEFAULT_OPTIONS, Options, expecting, image_beside, missing_image, read_json
 from fleetseg.data.coco_instances import annotation_files, expected_place, image_folders
 from fleetseg.data.file_dataset import FileDataset, Found, Item
 from fleetseg.data.label_files import packed_image
@@ -70,8 +70,7 @@ class CocoPanoptic(FileDataset):
             name = images[entry["image_id"]]
             image, label = image_beside(folders, name), path.with_suffix("") / entry["file_name"]
             if image is None:
-                missing = expected_place(folders, name)
-                faults.append(Fault("missing", missing, f"{missing}: the image is missing; {path} lists it"))
+                faults.append(missing_image(expected_place(folders, name), path))
             elif not label.is_file():
                 faults.append(Fault("image without label", image, f"{image}: its label {label} is missing"))
             else:

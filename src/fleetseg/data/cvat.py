@@ -20,10 +20,10 @@ from fleetseg.data.annotated import (
     Options,
     expecting,
     image_beside,
+    missing_image,
     part_of,
 )
 from fleetseg.data.file_dataset import Found, Item
-from fleetseg.data.pairing import Fault
 from fleetseg.data.shapes import Kind, Shape
 from fleetseg.errors import DataError
 
@@ -68,9 +68,7 @@ class Cvat(AnnotatedDataset):
             places = [folder, folder / self.split, self.root, self.root / self.split]
             image = image_beside(places, name)
             if image is None:
-                faults.append(
-                    Fault("missing", folder / name, f"{folder / name}: the image is missing; {path} lists it")
-                )
+                faults.append(missing_image(folder / name, path))
             else:
                 items.append(Item(image, path, image.stem, element))
         return Found(tuple(items), tuple(faults)) if divided else part_of(items, faults, self.split)
