@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,31 @@ def colour_onnx(write_colour_onnx: WriteOnnx) -> Path:
 def noise() -> npt.NDArray[np.uint8]:
     """A picture of an odd size, (21, 37, 3)."""
     return np.random.default_rng(5).integers(0, 256, (21, 37, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[Sequence[str], str], None]:
+    """Checks in an empty folder that a command is refused with one sentence and leaves every file as it was.
+
+    Call with the command's words and (part of) the sentence.
+    """
+    from fleetseg.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def files() -> dict[Path, bytes | None]:
+        return {path: path.read_bytes() if path.is_file() else None for path in tmp_path.rglob("*")}
+
+    def check(words: Sequence[str], sentence: str) -> None:
+        before = files()
+        assert main(list(words)) == 2
+        said = capsys.readouterr().err
+        assert sentence in said and said.count("\n") == 1
+        assert files() == before
+
+    return check
 
 
 SHARED = Path(__file__).parents[2] / "shared"
