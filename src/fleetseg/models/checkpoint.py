@@ -13,6 +13,7 @@ from fleetseg.errors import CheckpointError, UsageError
 from fleetseg.metadata import METADATA_KEY, ModelMetadata, NetworkSpec
 from fleetseg.models._registry import build_network
 from fleetseg.models.base import SegmentationNetwork
+from fleetseg.models.weight_files import check_there
 from fleetseg.variants import is_users
 
 
@@ -61,10 +62,7 @@ def load_checkpoint(path: str | Path) -> tuple[SegmentationNetwork, ModelMetadat
     of ours, or its weights do not fit the network its header names.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UsageError(
-            f"{path}: is a folder, not a file of weights" if path.is_dir() else f"{path}: no such checkpoint file"
-        )
+    check_there(path)
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}

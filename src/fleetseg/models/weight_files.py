@@ -22,23 +22,25 @@ def read_weights(path: str | Path, expected: str) -> dict[str, Tensor]:
     path = Path(path)
     if path.suffix.lower() != ".safetensors":
         return read_pickle(path, expected)
-    if not path.is_file():
-        raise UsageError(
-            f"{path}: is a folder, not a file of weights" if path.is_dir() else f"{path}: no such checkpoint file"
-        )
+    check_there(path)
     try:
         return without_wrapping(load_file(path))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a complete safetensors file ({error})") from error
 
 
-def read_pickle(path: str | Path, expected: str) -> dict[str, Tensor]:
-    """The tensors of a `.pth` file, read with ``weights_only=True`` so that a hostile one cannot run code."""
-    path = Path(path)
+def check_there(path: Path) -> None:
+    """`UsageError` if there is no such file, or a folder in its place."""
     if not path.is_file():
         raise UsageError(
             f"{path}: is a folder, not a file of weights" if path.is_dir() else f"{path}: no such checkpoint file"
         )
+
+
+def read_pickle(path: str | Path, expected: str) -> dict[str, Tensor]:
+    """The tensors of a `.pth` file, read with ``weights_only=True`` so that a hostile one cannot run code."""
+    path = Path(path)
+    check_there(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -6,7 +6,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ import tifffile
 from shapely.geometry import shape
 from tests.app.huge.conftest import clouds
 
+from fleetseg.app.huge import sources
 from fleetseg.app.huge.plan import TILE, WindowOptions
-from fleetseg.app.huge.run import Outputs, Told, label_image
+from fleetseg.app.huge.run import Outputs, Told, Writing, label_image
 from fleetseg.errors import ImageError, OutputError, UsageError
 from fleetseg.image import read_image, write_png
 from fleetseg.runtime import Model
@@ -53,6 +55,27 @@ def test_labels_are_a_pyramid_that_other_programs_open(
     palette = np.array([(200, 0, 0), (0, 200, 0), (0, 0, 200)])
     np.testing.assert_array_equal(seen, palette[expected[400:500, 600:800]])
     np.testing.assert_array_equal(read_image(outputs().labels), palette[expected])
+
+
+def test_a_caller_hears_of_everything_that_takes_its_time(
+    colours: Model, cloudy: tuple[Path, np.ndarray], outputs: MakeOutputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[str, float]] = []
+
+    @contextmanager
+    def copying() -> Iterator[Callable[[float], None]]:
+        heard.append(("copying", 0))
+        yield lambda _share: None
+
+    def writing(steps: Sequence[Writing]) -> Sequence[Writing]:
+        heard.append(("writing", len(steps)))
+        return steps
+
+    monkeypatch.setattr(sources, "WHOLE_PIXELS", 0)
+    told = Told(copying, lambda plan: heard.append(("planned", len(plan.grid))), writing=writing)
+    label_image(colours, cloudy[0], outputs(overlay=True), WindowOptions(window=(1000, 1000)), told=told)
+    # The levels of the labels, and every file.
+    assert heard == [("copying", 0), ("planned", 4), ("writing", 5)]
 
 
 def test_areas_and_outlines_agree_with_the_labels(

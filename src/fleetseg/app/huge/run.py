@@ -66,7 +66,7 @@ class Labelled:
         return self.plan.grid.columns.window, self.plan.grid.rows.window
 
 
-#: One of the files that are written at the end.
+#: One of the steps at the end, in which files are written.
 Writing = Callable[[], None]
 
 
@@ -80,7 +80,7 @@ class Told:
     planned: Callable[[Plan], None] = lambda _plan: None
     #: An earlier run of the same job is taken up, which had finished such a share.
     resuming: Callable[[float], None] = lambda _share: None
-    #: Iterates over the files that are written at the end.
+    #: Iterates over the steps in which files are written at the end.
     writing: Callable[[Sequence[Writing]], Iterable[Writing]] = iter
 
 
