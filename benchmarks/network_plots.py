@@ -42,11 +42,11 @@ def main() -> int:
     parser.add_argument("--size", default="640x360", help="image size of accuracy-speed.png")
     parser.add_argument("--out", type=Path, default=Path())
     arguments = parser.parse_args()
-    records = [read(path) for path in arguments.results]
+    records = [read(path, "machine", "results", "networks") for path in arguments.results]
     machine = machine_of(records)
     rows = last_measured(records)
-    networks = [row for record in records for row in record.get("networks", [])]
-    accuracies = [(read(path), path) for path in arguments.accuracy]
+    networks = [row for record in records for row in record["networks"]]
+    accuracies = [read(path, "data", "split", "networks") for path in arguments.accuracy]
     arguments.out.mkdir(parents=True, exist_ok=True)
     style = {name: number for number, name in enumerate(by_speed(rows, [row["network"] for row in networks]))}
     draw_sizes(rows, style, machine, arguments.out / "size-speed.png")
@@ -59,12 +59,14 @@ def main() -> int:
     return 0
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A JSON file; one sentence if it is none."""
+def read(path: Path, *keys: str) -> dict[str, Any]:
+    """A JSON file with these keys; one sentence if it is none."""
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         sys.exit(f"network_plots.py: {path}: {error}")
+    if not isinstance(record, dict) or not set(keys) <= set(record):
+        sys.exit(f"network_plots.py: {path}: is another kind of file; {', '.join(keys)} are expected in it")
     return record
 
 
@@ -151,7 +153,7 @@ def draw_sizes(rows: list[dict[str, Any]], style: dict[str, int], machine: str, 
 
 
 def draw_accuracy(
-    accuracies: list[tuple[dict[str, Any], Path]],
+    accuracies: list[dict[str, Any]],
     across: dict[str, float | None],
     style: dict[str, int],
     label: str,
@@ -159,7 +161,7 @@ def draw_accuracy(
     path: Path,
 ) -> None:
     """Fig. 5 and 6: mIoU over size or speed; a panel a data set."""
-    panels = [(record, points(record, across)) for record, _ in accuracies]
+    panels = [(record, points(record, across)) for record in accuracies]
     panels = [(record, found) for record, found in panels if found]
     if not panels:
         print(f"{path.name}: no network has both an accuracy and the other figure; not drawn", file=sys.stderr)

@@ -89,13 +89,13 @@ def drawn(
     logits, targets = [], []
     for index in track(range(len(dataset))):
         sample = dataset[index]
-        # Logits but for a constant a pixel, which arg-max does not see.
-        planes = np.log(np.maximum(network.probabilities(sample.image, size), _LEAST_PROBABILITY))
+        planes = network.probabilities(sample.image, size)
         target = to_classes[sample.mask].reshape(-1)
         pixels = np.flatnonzero(target != IGNORE_INDEX)
         if len(pixels) > share:
             pixels = random.choice(pixels, share, replace=False)
-        logits.append(planes.reshape(len(planes), -1)[:, pixels].T)
+        # Logits but for a constant a pixel, which arg-max does not see.
+        logits.append(np.log(np.maximum(planes.reshape(len(planes), -1)[:, pixels].T, _LEAST_PROBABILITY)))
         targets.append(target[pixels])
     together = np.concatenate(targets)
     if len(together) < _LEAST_PIXELS:

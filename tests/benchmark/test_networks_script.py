@@ -106,6 +106,9 @@ def test_three_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     plots.main()
     assert "accuracy-size.png: no network has both" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "few").iterdir()] == ["size-speed.png"]
+    monkeypatch.setattr(sys, "argv", ["network_plots.py", str(accuracy)])
+    with pytest.raises(SystemExit, match=r"accuracy\.json: is another kind of file; machine, results, networks are"):
+        plots.main()
 
 
 def test_plots_of_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
