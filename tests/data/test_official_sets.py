@@ -211,6 +211,11 @@ def test_coco_as_addition_to_voc(own, official: ModuleType) -> None:
     sofa, person = coco.labels.names.index("sofa"), coco.labels.names.index("person")
     assert (mask[5, 5], mask[11, 11], mask[7, 35], mask[0, 0], mask[32, 10]) == (sofa, person, person, 0, 255)
     assert len(open_dataset(root, "trainaug+coco")) == 4
+    missing = root.parent / "coco/train2017/000000000001.jpg"
+    missing.unlink()
+    with pytest.raises(DataError, match="the image is missing") as caught:  # before a training begins, not in it
+        open_dataset(root, "coco")
+    assert str(missing) in str(caught.value)
 
 
 def test_voc_faults(own) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fleetseg.data.coco_for_voc import coco_items, coco_mask
+from fleetseg.data.coco_for_voc import coco_found, coco_mask
 from fleetseg.data.file_dataset import FileDataset, Found, Item, paired_found, text_lines
 from fleetseg.data.label_files import classes_of_ids, read_ids
 from fleetseg.data.label_tables import named_classes, table_of
@@ -67,7 +67,7 @@ class PascalVoc(FileDataset):
     def find(self) -> Found:
         """The listed images, in the lists' order."""
         if self.split == "coco":
-            return Found(coco_items(_needed(self.root, _COCO_PLACES, "MS COCO"), self.labels))
+            return coco_found(_needed(self.root, _COCO_PLACES, "MS COCO"), self.labels)
         voc = _voc(self.root)
         for name in ("JPEGImages", "SegmentationClass"):
             if not (voc / name).is_dir():
