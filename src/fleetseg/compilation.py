@@ -10,12 +10,12 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleetseg.atomic import write_bytes
+from fleetseg.atomic import check_writable, folder_beside, move_into, write_bytes
 from fleetseg.errors import MissingExtraError, NoCompilerError, UnknownNameError, UsageError
 from fleetseg.image import check_size
 from fleetseg.metadata import ModelMetadata, NetworkSpec, metadata_for
 from fleetseg.runtime.loading import checkpoint_path, packaged_checkpoint, packaged_models
-from fleetseg.runtime.model import Model
+from fleetseg.runtime.model import Model, check_memory
 from fleetseg.runtime.native_engine import is_library, read_library
 from fleetseg.runtime.threads import thread_count
 from fleetseg.runtime.torch_engine import TorchEngine
@@ -102,17 +102,24 @@ def write_library(
     chosen = target_named(target, extensions(), precision)
     compiler = find_compiler()
     module, metadata = _module(network, metadata, size)
+    check_memory(metadata, size)
+    for folder in (out, dump):
+        if folder is not None:
+            check_writable(folder)
     from fleetseg.compiler.capture import capture
 
     graph = capture(module, size, metadata.network.in_channels)
     generated = generate(graph, metadata, size, chosen, dump, precision)
     name = generated.prefix
-    write_bytes(out / f"{name}.h", generated.header.encode())
-    write_bytes(out / f"{name}.c", generated.source.encode())
-    build_library(out / f"{name}.c", out / f"{name}.so", compiler)
     description = {**generated.description, "library": f"{name}.so", "threads": threads}
     description["compiler"] = compiler_version(compiler)
-    write_bytes(out / f"{name}.json", (json.dumps(description, indent=2) + "\n").encode())
+    # All four or none: an older library in `out` stays whole if the C compiler fails.
+    with folder_beside(out / name) as built:
+        write_bytes(built / f"{name}.h", generated.header.encode())
+        write_bytes(built / f"{name}.c", generated.source.encode())
+        build_library(built / f"{name}.c", built / f"{name}.so", compiler)
+        write_bytes(built / f"{name}.json", (json.dumps(description, indent=2) + "\n").encode())
+        move_into(built, out)
     return out / f"{name}.json"
 
 
@@ -148,7 +155,7 @@ def read_network(name: str) -> tuple[nn.Module, ModelMetadata]:
         return load_checkpoint(path)
     if path.suffix.lower() in (".pth", ".pt"):
         return load_published(path)
-    raise UsageError(f"{path}: a checkpoint (.safetensors or .pth) is needed to compile a network or export it")
+    raise UsageError(f"{path}: a checkpoint (.safetensors or .pth) is needed to compile, export, compress or adjust")
 
 
 def _numbered_classes(module: nn.Module, size: tuple[int, int]) -> ModelMetadata:

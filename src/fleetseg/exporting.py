@@ -19,6 +19,7 @@ from fleetseg.exporters.formats import Format, format_named
 from fleetseg.image import check_size, resize_image
 from fleetseg.metadata import ExportedForm, ModelMetadata
 from fleetseg.runtime import load
+from fleetseg.runtime.model import check_memory
 
 if TYPE_CHECKING:
     from torch import nn
@@ -116,6 +117,9 @@ def export(model: str, out: str | Path, request: ExportRequest) -> ExportReport:
     check_ends(request)
     chosen.require()
     network, metadata = read_network(model)
+    for size in (request.size, request.image_size):
+        if size is not None:
+            check_memory(metadata, size)
     form = form_of(request)
     with folder_beside(out) as folder:
         place = folder / out.name

@@ -70,4 +70,40 @@ def test_wrong_calls(
 def test_onnx_file_cannot_be_compiled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "model.onnx").touch()
     assert main(["compile", str(tmp_path / "model.onnx"), "--size", "8x8", "--out", str(tmp_path / "out")]) == 2
-    assert "a checkpoint (.safetensors or .pth) is needed to compile a network" in capsys.readouterr().err
+    assert "a checkpoint (.safetensors or .pth) is needed to compile, export" in capsys.readouterr().err
+
+
+def test_a_size_beyond_all_memory(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["compile"], ["export", "--format", "c"]):
+        words = [command[0], str(checkpoint), "--size", "200000x200000", "--out", str(tmp_path / "out"), *command[1:]]
+        assert main(words) == 1
+        assert "200000×200000 is 40,000,000,000 pixels, but the free memory lets the network" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_where_the_folder_should_be(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fleetseg.compiler.capture.capture", lambda *_: pytest.fail("worked before it looked"))
+    words = ["compile", str(checkpoint), "--size", "16x8", "--out", str(checkpoint)]
+    assert main(words) == 1
+    assert "small.safetensors is a file, a folder is needed" in capsys.readouterr().err
+    assert main([*words[:-1], str(tmp_path / "out"), "--dump", str(checkpoint)]) == 1
+    assert "small.safetensors is a file, a folder is needed" in capsys.readouterr().err
+
+
+def test_a_compiler_that_fails_leaves_what_was_there(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = tmp_path / "cc"
+    failing.write_text(
+        '#!/bin/sh\nif [ "$1" = --version ]; then echo "cc 1"; else echo "error: disk on fire"; exit 1; fi\n'
+    )
+    failing.chmod(0o755)
+    monkeypatch.setenv("CC", str(failing))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "small_3.h").write_text("of an older network")
+    assert main(["compile", str(checkpoint), "--size", "16x8", "--out", str(out)]) == 1
+    assert "failed" in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [("small_3.h", "of an older network")]

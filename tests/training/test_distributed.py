@@ -231,6 +231,15 @@ def test_a_run_of_two_processes_ends_and_goes_on_with_one(recipe_file: str, tiny
     assert [row["loss"] for row in rows(tmp_path / "run")][:3] == [row["loss"] for row in found]
 
 
+def test_more_processes_than_images_of_a_batch_are_never_started(
+    recipe_file: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fleetseg.training.processes.launch", lambda *_: pytest.fail("started 100,000 processes"))
+    words = ["train", recipe_file, "--data", "scenes", "--out", str(tmp_path / "run"), "--devices", "100000"]
+    assert main(words) == 2
+    assert "a batch of stage network has 2 images, fewer than the 100000 processes" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_mistake_is_said_by_one_process(recipe_file: str, tiny_data: Path, tmp_path: Path) -> None:
     done = fleetseg(recipe_file, "--data", str(tiny_data), "--out", str(tmp_path / "run"), "--devices", "3")

@@ -111,6 +111,23 @@ def quiet(_sentence: str) -> None:
     return
 
 
+def test_a_runs_folder_is_no_place_for_a_search(plan: SearchPlan, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds a training run; choose another --out for the search"):
+        Search(plan, tmp_path, False, quiet)
+    assert not (tmp_path / "search.json").exists()
+
+
+def test_missing_data_are_said_before_the_folder_is_made(
+    plan: SearchPlan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["tune", plan.recipe, "--data", str(tmp_path / "gone"), "--key", f"{RATE}=1e-4:1e-2"]
+    assert main([*words, "--out", str(tmp_path / "out"), "--json", str(tmp_path)]) == 1
+    assert f"{tmp_path}: is a folder, a file's name is needed" in capsys.readouterr().err
+    assert main([*words, "--out", str(tmp_path / "out")]) == 2
+    assert "gone: there is no such data folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_search_prunes_and_keeps_the_best_recipe(played: type[PlayedRun], plan: SearchPlan, tmp_path: Path) -> None:
     trials = Search(plan, tmp_path / "out", False, quiet).run(10)
     figures = trial_figures(trials)

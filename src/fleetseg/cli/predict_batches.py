@@ -40,6 +40,10 @@ WorkersOption = Annotated[
 ]
 
 
+#: With more engines a processor than this they only take each other's memory.
+_WORKERS_A_PROCESSOR = 16
+
+
 @dataclass(frozen=True)
 class Batch:
     """The options of a batch."""
@@ -81,6 +85,7 @@ def predict_batch(batch: Batch) -> None:
             f"--network {batch.own_network}: machines of a cluster do not have that file; give an ONNX file "
             f"(fleetseg export {batch.model} --network {batch.own_network} --format onnx --out FILE.onnx)"
         )
+    _check_workers(batch)
     out = places.full(batch.out)
     items = find_items(batch.inputs, out)
     asked = use_network(batch.own_network)
@@ -109,6 +114,16 @@ def predict_batch(batch: Batch) -> None:
 def _source_of(own_network: str | None) -> bytes:
     """The file that defines a network of the user's own: with another one, images are labelled anew."""
     return b"" if own_network is None else Path(own_network.rpartition(":")[0]).read_bytes()
+
+
+def _check_workers(batch: Batch) -> None:
+    from fleetseg.runtime.threads import processors
+
+    most = _WORKERS_A_PROCESSOR * processors()
+    if batch.cluster is None and (batch.workers or 0) > most:
+        raise UsageError(
+            f"--workers {batch.workers}: more than {most} would not help the {processors()} processors of this machine"
+        )
 
 
 @contextmanager

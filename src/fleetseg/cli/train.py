@@ -113,6 +113,7 @@ def train(
     ] = None,
 ) -> int:
     """Run the command."""
+    from fleetseg.training.checks import check_processes
     from fleetseg.training.processes import ALONE, check_counts, from_environment, launch
     from fleetseg.training.recipe_file import load_recipe
 
@@ -123,6 +124,7 @@ def train(
     processes = from_environment(os.environ)
     if processes is None:
         if (devices or 1) * (nodes or 1) > 1:
+            check_processes(loaded, (devices or 1) * (nodes or 1))
             return launch(context.obj, devices or 1, nodes or 1)
         processes = ALONE
     check_counts(processes, devices, nodes)

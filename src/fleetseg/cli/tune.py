@@ -88,7 +88,9 @@ def tune(
         check_file_writable(json)
     _require_extras()
     with quiet_libraries():
+        from fleetseg.training.opened_splits import open_split
         from fleetseg.training.search import Search, SearchPlan, trial_figures
+    open_split(loaded, source, loaded.data.train_split)  # what is wrong with it is said before the folder is made
     plan = SearchPlan(recipe, tuple(settings or ()), source, tuple(space), seed, network)
     try:
         ended = Search(plan, out, resume, complain).run(trials)

@@ -136,12 +136,18 @@ class Model:
             raise UsageError(f"the image has shape {image.shape}; it must have at least one pixel")
 
     def _check_memory(self, width: int, height: int, count: int = 1) -> None:
-        limit = available_memory() // bytes_per_pixel(self.metadata) // count
-        if width * height > limit:
-            raise ImageError(
-                f"{width}×{height} is {width * height:,} pixels, but the free memory lets the network see "
-                f"{limit:,}; use a smaller size"
-            )
+        check_memory(self.metadata, (width, height), count)
+
+
+def check_memory(metadata: ModelMetadata, size: Size, count: int = 1) -> None:
+    """`ImageError` unless the free memory suffices for running the network on `count` images of `size`."""
+    limit = available_memory() // bytes_per_pixel(metadata) // count
+    width, height = size
+    if width * height > limit:
+        raise ImageError(
+            f"{width}×{height} is {width * height:,} pixels, but the free memory lets the network see "
+            f"{limit:,}; use a smaller size"
+        )
 
 
 def bytes_per_pixel(metadata: ModelMetadata) -> int:

@@ -22,17 +22,26 @@ def check_data(recipe: Recipe, train_set: Dataset, data: str) -> None:
         )
 
 
+def check_processes(recipe: Recipe, processes: int) -> None:
+    """What `check_shares` says of the recipe alone, before any process is started."""
+    for stage in recipe.stages:
+        _check_batch(stage, stage.batch_size, processes)
+
+
 def check_shares(recipe: Recipe, data: str, train_images: int, val_images: int, processes: int) -> None:
     """`UsageError` unless every process gets an image of each batch and of the validation split."""
     for stage in recipe.stages:
-        batch = min(stage.batch_size, train_images + scenes_of(stage, recipe))
-        if batch < processes:
-            raise UsageError(
-                f"a batch of stage {stage.name} has {batch} images, fewer than the {processes} processes that would "
-                f"share it; use fewer --devices or a larger stages.{stage.name}.batch_size"
-            )
+        _check_batch(stage, min(stage.batch_size, train_images + scenes_of(stage, recipe)), processes)
     if val_images < processes:
         raise UsageError(f"{data}: 'val' has {val_images} images for {processes} processes; use fewer --devices")
+
+
+def _check_batch(stage: StageSection, batch: int, processes: int) -> None:
+    if batch < processes:
+        raise UsageError(
+            f"a batch of stage {stage.name} has {batch} images, fewer than the {processes} processes that would "
+            f"share it; use fewer --devices or a larger stages.{stage.name}.batch_size"
+        )
 
 
 def scenes_of(stage: StageSection, recipe: Recipe) -> int:

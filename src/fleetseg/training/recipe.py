@@ -51,7 +51,7 @@ class DataSection(Section):
     #: Built-in scenes mixed into each epoch, new ones every epoch; only for data with CamVid's 11 classes.
     scenes: int = Field(default=0, ge=0)
     #: Worker processes that augment.
-    workers: int = Field(default=1, ge=0)
+    workers: int = Field(default=1, ge=0, le=256)
     #: Keep decoded images: true or memory, if they fit there; disk, in a file that is mapped into memory, kept for
     #: the next run; auto, in memory or else on disk; false, decode them in every epoch.
     cache: bool | Literal["memory", "disk", "auto"] = True

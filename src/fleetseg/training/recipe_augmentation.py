@@ -20,8 +20,8 @@ class AugmentationSection(Section):
     @model_validator(mode="after")
     def _check(self) -> AugmentationSection:
         # At 1/8 a smaller crop is a single pixel, of which BatchNorm has no variance.
-        if min(self.crop) < 16:
-            raise ValueError(f"crop is {list(self.crop)}; width and height must be at least 16")
+        if not all(16 <= side <= 16384 for side in self.crop):
+            raise ValueError(f"crop is {list(self.crop)}; width and height must be 16 to 16384")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale is {list(self.scale)}; it must be a rising pair above 0")
         return self

@@ -71,6 +71,8 @@ class Search:
         plan = {key: value for key, value in asdict(self.plan).items() if key != "network" or value}
         text = json.dumps(plan, indent=2) + "\n"
         if not path.exists():
+            if (self.out / "recipe.yaml").exists():
+                raise UsageError(f"{self.out}: holds a training run; choose another --out for the search")
             write_text(path, text)
         elif not resume:
             raise UsageError(f"{self.out}: holds a search already; add --resume or choose another --out")
