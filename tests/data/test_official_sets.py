@@ -202,6 +202,18 @@ def test_no_val_image_leaks_into_trainaug(folders: dict[str, Path], official: Mo
     assert len(open_dataset(root, "sbd")) == 2
 
 
+def test_vocs_test_images_need_no_labels(own) -> None:
+    root = own("voc")
+    shutil.rmtree(root / "VOC2012/SegmentationClass")
+    assert "SegmentationClass is missing" in sentence(DataError, root, "val")
+    assert (open_dataset(root, "test")[0].mask == 255).all()
+    image = root / "VOC2012/JPEGImages/2008_000006.jpg"
+    image.unlink()
+    assert f"{image}: the image file is missing" in sentence(DataError, root, "test")
+    shutil.rmtree(image.parent)
+    assert "VOC2012test.tar" in sentence(DataError, root, "test")
+
+
 def test_coco_as_addition_to_voc(own, official: ModuleType) -> None:
     root = own("voc")
     official.coco(root.parent / "coco")

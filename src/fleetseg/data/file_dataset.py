@@ -151,13 +151,13 @@ def raise_first(faults: Iterable[Fault]) -> None:
         raise DataError(harmful[0].message + more)
 
 
-def paired_found(images: Iterable[tuple[Path, Path, str]]) -> Found:
-    """(image, label, group) whose files both exist become items, the others faults."""
+def paired_found(images: Iterable[tuple[Path, Path | None, str]]) -> Found:
+    """(image, label or None, group) whose files exist become items, the others faults."""
     items, faults = [], []
     for image, label, group in images:
         if not image.is_file():
             faults.append(Fault("missing", image, f"{image}: the image file is missing"))
-        elif not label.is_file():
+        elif label is not None and not label.is_file():
             message = f"{image}: this image has no label; {label} is expected"
             faults.append(Fault("image without label", image, message))
         else:

@@ -33,6 +33,7 @@ _EXPECTED = "PASCAL VOC's SegmentationClass/*.png are 8-bit palette images with 
 _EXPECTED_SBD = "SBD's cls/*.mat hold a struct 'GTcls' whose 'Segmentation' is an array of 0 to 20"
 _NAMES = "one image name a line is expected"
 _ARCHIVE = "VOCtrainval_11-May-2012.tar"
+_TEST_ARCHIVE = "VOC2012test.tar"
 _SBD = "SBD (benchmark_RELEASE)"
 _SBD_PLACES = ("SBD", "sbd", "benchmark_RELEASE/dataset", "benchmark_RELEASE")
 _COCO_PLACES = ("coco", "COCO")
@@ -68,14 +69,15 @@ class PascalVoc(FileDataset):
         """The listed images, in the lists' order."""
         if self.split == "coco":
             return coco_found(_needed(self.root, _COCO_PLACES, "MS COCO"), self.labels)
-        voc = _voc(self.root)
-        for name in ("JPEGImages", "SegmentationClass"):
+        voc, unlabelled = _voc(self.root), self.split == "test"  # its labels are the server's
+        for name in ("JPEGImages",) if unlabelled else ("JPEGImages", "SegmentationClass"):
             if not (voc / name).is_dir():
-                raise DataError(f"{voc / name} is missing: it comes with {_ARCHIVE}")
+                raise DataError(f"{voc / name} is missing: it comes with {_TEST_ARCHIVE if unlabelled else _ARCHIVE}")
         names = self._names_in("train" if self.split in ("trainaug", "sbd") else self.split)
-        own = [(voc / "JPEGImages" / f"{name}.jpg", voc / "SegmentationClass" / f"{name}.png", name) for name in names]
-        if self.split == "test":  # its labels are the server's
-            return Found(tuple(Item(image, None, name) for image, _, name in own))
+        images = [voc / "JPEGImages" / f"{name}.jpg" for name in names]
+        if unlabelled:
+            return paired_found((image, None, image.stem) for image in images)
+        own = [(image, voc / "SegmentationClass" / f"{image.stem}.png", image.stem) for image in images]
         if self.split in ("trainaug", "sbd") and not (voc / _LISTS / f"{self.split}.txt").is_file():
             own = (own if self.split == "trainaug" else []) + self._sbd(set(names))
         return paired_found(own)
