@@ -6,7 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fleetseg.data.transforms import AVERAGE_BELOW, BORDER_COLOUR, Augmentation, jitter_colour, scaled_crop
+from fleetseg.data.transforms import (
+    AVERAGE_BELOW,
+    BORDER_COLOUR,
+    Augmentation,
+    jitter_colour,
+    paste_rectangle,
+    scaled_crop,
+)
 from fleetseg.labels import IGNORE_INDEX
 
 Pixels = npt.NDArray[np.uint8]
@@ -254,3 +261,18 @@ def test_an_unlabelled_image_has_no_pixel_to_balance() -> None:
     mask = np.full((30, 40), IGNORE_INDEX, np.uint8)
     augmentation = Augmentation((16, 16), balance=1.0)
     assert (augmentation(np.zeros((30, 40, 3), np.uint8), mask, np.random.default_rng(0))[1] == IGNORE_INDEX).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 60), (3, 50), (1, 1)])
+def test_a_pasted_rectangle_is_one_block_of_image_and_labels(height: int, width: int) -> None:
+    shares = []
+    for seed in range(60):
+        sample = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8)
+        other = np.full((height, width, 3), 7, np.uint8), np.full((height, width), 2, np.uint8)
+        paste_rectangle(sample, other, np.random.default_rng(seed))
+        assert np.array_equal(sample[0], np.repeat(sample[1][..., None] // 2 * 7, 3, axis=2))
+        rows, columns = np.flatnonzero(sample[1].any(1)), np.flatnonzero(sample[1].any(0))
+        assert (sample[1][rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] == 2).all()
+        shares.append((sample[1] == 2).mean())
+    if height * width > 1000:
+        assert 0.08 < min(shares) < 0.2 and 0.4 < max(shares) < 0.52

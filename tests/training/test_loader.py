@@ -73,6 +73,23 @@ def test_epochs_differ(tiny_data: Path) -> None:
     assert not equal(batches(tiny_data, 0, [0]), batches(tiny_data, 0, [1]))
 
 
+def test_mixed_samples_are_two_of_the_data_and_the_others_as_without() -> None:
+    """Sample i has the value i everywhere, so the values in a sample tell where its pixels are from."""
+    plain, half, every = (TrainingSamples(Numbers(9), Augmentation((32, 24)), (3,), mix=mix) for mix in (0.0, 0.5, 1.0))
+    for index in range(9):
+        image, mask = every[0, index]
+        found = sorted(set(image.unique().tolist()) - {index})
+        assert len(found) <= 1 and index in image
+        assert torch.equal(mask, image[0] % 2)
+        assert torch.equal(every[0, index][0], image) and torch.equal(
+            plain[0, index][0].unique(), torch.tensor([index])
+        )
+    mixed = [len(half[epoch, index][0].unique()) == 2 for epoch in range(20) for index in range(9)]
+    assert 0.3 < sum(mixed) / len(mixed) < 0.6
+    broken = TrainingSamples(Numbers(2, broken=1), Augmentation((32, 24)), (3,), mix=1.0)
+    assert {isinstance(broken[epoch, 0], DataError) for epoch in range(20)} == {True, False}
+
+
 def test_types_and_shapes(tiny_data: Path) -> None:
     images, target = batches(tiny_data, 0, [0])[0]
     assert (images.shape, images.dtype) == ((2, 3, 24, 32), torch.uint8)

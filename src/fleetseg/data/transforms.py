@@ -99,6 +99,25 @@ def pixel_of_random_class(mask: npt.NDArray[np.uint8], rng: np.random.Generator)
     return column, row
 
 
+def paste_rectangle(
+    sample: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]],
+    other: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]],
+    rng: np.random.Generator,
+) -> None:
+    """Write a random rectangle of `other`, image and labels, into `sample` of the same size, at the same place.
+
+    A tenth to a half of the area, its shape up to twice as wide or as high as the sample's: CutMix (Yun et al., arXiv
+    1905.04899) as it serves segmentation (French et al., arXiv 1906.01916).
+    """
+    height, width = sample[1].shape
+    area, stretch = rng.uniform(0.1, 0.5), np.exp(rng.uniform(-np.log(2), np.log(2)))
+    rows = min(height, max(1, round(height * np.sqrt(area / stretch))))
+    columns = min(width, max(1, round(width * np.sqrt(area * stretch))))
+    top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+    for ours, theirs in zip(sample, other, strict=True):
+        ours[top : top + rows, left : left + columns] = theirs[top : top + rows, left : left + columns]
+
+
 def _warp(
     source: npt.NDArray[np.uint8],
     matrix: npt.NDArray[np.float64],

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from fleetseg.data.base import Dataset
 from fleetseg.data.scenes import render_scene
-from fleetseg.data.transforms import Augmentation
+from fleetseg.data.transforms import Augmentation, paste_rectangle
 from fleetseg.errors import DataError, FleetsegError
 from fleetseg.training.processes import ALONE, Processes
 
@@ -30,13 +30,24 @@ Item = tuple[Tensor, Tensor] | FleetsegError
 
 
 class TrainingSamples(TorchDataset[Item]):
-    """Augmented samples of a data set, followed by `scenes` built-in scenes that are new in every epoch."""
+    """Augmented samples of a data set, followed by `scenes` built-in scenes that are new in every epoch.
 
-    def __init__(self, samples: Dataset, augmentation: Augmentation, seed: tuple[int, ...], scenes: int = 0) -> None:
+    A share `mix` of them gets a rectangle of another one.
+    """
+
+    def __init__(
+        self,
+        samples: Dataset,
+        augmentation: Augmentation,
+        seed: tuple[int, ...],
+        scenes: int = 0,
+        mix: float = 0.0,
+    ) -> None:
         self.samples = samples
         self.augmentation = augmentation
         self.seed = seed
         self.scenes = scenes
+        self.mix = mix
 
     def __len__(self) -> int:
         return len(self.samples) + self.scenes
@@ -49,11 +60,15 @@ class TrainingSamples(TorchDataset[Item]):
         epoch, index = key
         rng = np.random.default_rng((*self.seed, epoch, index))
         try:
-            image, mask = self._sample(index, rng)
+            image, mask = self._augmented(index, rng)
+            if self.mix and rng.random() < self.mix:
+                paste_rectangle((image, mask), self._augmented(int(rng.integers(len(self))), rng), rng)
         except FleetsegError as error:
             return DataError(str(error))
-        image, mask = self.augmentation(image, mask, rng)
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
+
+    def _augmented(self, index: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+        return self.augmentation(*self._sample(index, rng), rng)
 
     def _sample(self, index: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
         if index < len(self.samples):

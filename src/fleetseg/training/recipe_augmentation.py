@@ -16,6 +16,8 @@ class AugmentationSection(Section):
     colour: float = Field(default=0.0, ge=0, le=1)
     #: Share of the crops that are laid around a pixel of a class drawn from the image's, each as likely.
     balance: float = Field(default=0.0, ge=0, le=1)
+    #: Share of the samples into which a rectangle of another sample is pasted, with its labels (CutMix).
+    mix: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _check(self) -> AugmentationSection:

@@ -243,7 +243,8 @@ class Run:
     def _training_loader(self, stage: StageSection, seed: tuple[int, int]) -> DataLoader[Item]:
         section = stage.augmentation
         augmentation = Augmentation(section.crop, section.scale, section.flip, section.colour, section.balance)
-        samples = TrainingSamples(self.train_set, augmentation, seed, scenes_of(stage, self.recipe))
+        scenes = scenes_of(stage, self.recipe)
+        samples = TrainingSamples(self.train_set, augmentation, seed, scenes, section.mix)
         return training_loader(samples, stage.batch_size, self.recipe.data.workers, self.processes)
 
     def _class_weights(self, stage: StageSection) -> np.ndarray[Any, np.dtype[np.float32]]:
