@@ -180,6 +180,24 @@ def test_what_exists_is_kept_unless_forced(checkpoints: dict[str, str], tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
 
 
+def test_a_folder_of_somebodys_own_is_never_replaced(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    for form, name in (("onnx", "thesis.onnx"), ("c", "thesis"), ("coreml", "thesis.mlpackage")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "chapter.txt").write_text("years")
+        with pytest.raises(UsageError, match="is a folder that holds no exported network; --force does not replace it"):
+            export(checkpoints["espnet-c"], tmp_path / name, ExportRequest(form, SIZE, force=True))
+        assert (tmp_path / name / "chapter.txt").read_text() == "years"
+
+
+def test_compiled_c_joins_what_stands_in_its_folder(checkpoints: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "compiled"
+    for _ in range(2):
+        export(checkpoints["espnet-c"], out, ExportRequest("c", SIZE, force=True))
+        (out / "notes.txt").write_text("mine")
+    assert (out / "notes.txt").is_file()
+    assert fleetseg.load(out).fixed_size == SIZE
+
+
 def test_a_lacking_package_is_its_install_line(
     checkpoints: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from fleetseg.image import check_size, resize_image
 from fleetseg.metadata import ExportedForm, ModelMetadata
 from fleetseg.runtime import load
 from fleetseg.runtime.model import check_memory
+from fleetseg.runtime.native_engine import is_library
 
 if TYPE_CHECKING:
     from torch import nn
@@ -134,7 +135,9 @@ def export(model: str, out: str | Path, request: ExportRequest) -> ExportReport:
             agreement = compared(network, metadata, form, place)
             _check_agreement(chosen, agreement, request.precision)
         files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(files_in(folder))}
-        move_into(folder, out.parent)
+        # Into a folder of compiled C, like `fleetseg compile`: what else stands there stays.
+        into_folder = chosen.name == "c" and out.is_dir()
+        move_into(place if into_folder else folder, out if into_folder else out.parent)
     return ExportReport(model, form, files, agreement, _RUNS_ELSEWHERE.get(chosen.name, ""))
 
 
@@ -235,7 +238,13 @@ def check_out(chosen: Format, out: Path, force: bool) -> None:
         # An empty folder is no result that could be lost.
         if path.exists() and not force and not (path.is_dir() and not any(path.iterdir())):
             raise UsageError(f"--out {path}: exists already; give another name, or --force to replace it")
+        if path.is_dir() and any(path.iterdir()) and not _is_export(path):
+            raise UsageError(f"--out {path}: is a folder that holds no exported network; --force does not replace it")
     check_writable(out.parent)
+
+
+def _is_export(folder: Path) -> bool:
+    return (folder / "Manifest.json").is_file() if folder.suffix == ".mlpackage" else is_library(folder)
 
 
 def _check_agreement(chosen: Format, found: Agreement, precision: str) -> None:
