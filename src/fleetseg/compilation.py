@@ -16,7 +16,7 @@ from fleetseg.image import check_size
 from fleetseg.metadata import ModelMetadata, NetworkSpec, metadata_for
 from fleetseg.runtime.loading import checkpoint_path, packaged_checkpoint, packaged_models
 from fleetseg.runtime.model import Model, check_memory
-from fleetseg.runtime.native_engine import is_library, read_library
+from fleetseg.runtime.native_engine import descriptions, is_library, read_library
 from fleetseg.runtime.threads import thread_count
 from fleetseg.runtime.torch_engine import TorchEngine
 
@@ -103,6 +103,7 @@ def write_library(
     compiler = find_compiler()
     module, metadata = _module(network, metadata, size)
     check_memory(metadata, size)
+    check_place(out, metadata)
     for folder in (out, dump):
         if folder is not None:
             check_writable(folder)
@@ -121,6 +122,17 @@ def write_library(
         write_bytes(built / f"{name}.json", (json.dumps(description, indent=2) + "\n").encode())
         move_into(built, out)
     return out / f"{name}.json"
+
+
+def check_place(out: Path, metadata: ModelMetadata) -> None:
+    """`UsageError` for a folder that means another network: commands could take that one instead, or this, unasked."""
+    from fleetseg.compiler.pipeline import c_name
+
+    others = [path.stem for path in descriptions(out) if path.stem != c_name(metadata.name)]
+    if others:
+        raise UsageError(f"{out}: holds the compiled network {others[0]} already; choose another folder")
+    if (out / "best.safetensors").exists():
+        raise UsageError(f"{out}: is the folder of a training run; choose another one for the compiled network")
 
 
 def _module(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetseg.atomic import check_writable, files_in, folder_beside, move_into
-from fleetseg.compilation import read_network, write_library
+from fleetseg.compilation import check_place, read_network, write_library
 from fleetseg.data.scene_dataset import Scenes
 from fleetseg.errors import ExportError, FleetsegError, UsageError
 from fleetseg.exporters.formats import Format, format_named
@@ -121,6 +121,8 @@ def export(model: str, out: str | Path, request: ExportRequest) -> ExportReport:
     for size in (request.size, request.image_size):
         if size is not None:
             check_memory(metadata, size)
+    if chosen.name == "c":
+        check_place(out, metadata)
     form = form_of(request)
     with folder_beside(out) as folder:
         place = folder / out.name

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fleetseg
 from fleetseg.cli import main
+from fleetseg.errors import CheckpointError
 from fleetseg.image import read_image, write_png
 from fleetseg.metadata import metadata_for
 from fleetseg.models import build_network
-from fleetseg.models.checkpoint import save_checkpoint, spec_of
+from fleetseg.models.checkpoint import load_checkpoint, save_checkpoint, spec_of
+from fleetseg.runtime.native_engine import DESCRIPTION_KEY, DESCRIPTION_VERSION
 
 
 @pytest.fixture
@@ -107,3 +110,36 @@ def test_a_compiler_that_fails_leaves_what_was_there(
     assert main(["compile", str(checkpoint), "--size", "16x8", "--out", str(out)]) == 1
     assert "failed" in capsys.readouterr().err
     assert [(path.name, path.read_text()) for path in out.iterdir()] == [("small_3.h", "of an older network")]
+
+
+def test_one_folder_means_one_network(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    words = ["compile", str(checkpoint), "--size", "16x8", "--out", str(out)]
+    assert main(words) == 0
+    assert main(words) == 0, "the same network again"
+    other = tmp_path / "other.safetensors"
+    network, metadata = load_checkpoint(checkpoint)
+    save_checkpoint(other, network, metadata.model_copy(update={"name": "other"}))
+    capsys.readouterr()
+    assert main(["compile", str(other), *words[2:]]) == 2
+    assert "out: holds the compiled network small_3 already; choose another folder" in capsys.readouterr().err
+    description = json.loads((out / "small_3.json").read_text())
+    (out / "small_3.json").write_text(json.dumps(description | {"threads": "many"}))
+    write_png(tmp_path / "photo.png", np.zeros((8, 16, 3), np.uint8))
+    capsys.readouterr()
+    assert main(["predict", str(out), str(tmp_path / "photo.png"), "--out", str(tmp_path / "masks")]) == 1
+    assert "small_3.json: is damaged" in capsys.readouterr().err
+
+
+def test_several_compiled_networks_in_a_folder(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({DESCRIPTION_KEY: DESCRIPTION_VERSION}))
+    with pytest.raises(CheckpointError, match=r"holds several compiled networks \(a, b\); a folder with one is needed"):
+        fleetseg.load(tmp_path)
+
+
+def test_a_runs_folder_stays_one(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").mkdir()
+    checkpoint.rename(tmp_path / "run" / "best.safetensors")
+    assert main(["compile", str(tmp_path / "run"), "--size", "16x8", "--out", str(tmp_path / "run")]) == 2
+    assert "run: is the folder of a training run; choose another one" in capsys.readouterr().err

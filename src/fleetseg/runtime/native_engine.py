@@ -135,12 +135,16 @@ class CompiledModel(Model):
 
 def is_library(folder: Path) -> bool:
     """Whether a folder holds a compiled network."""
-    return _description_path(folder) is not None
+    return bool(descriptions(folder))
 
 
 def read_library(folder: Path, threads: int | None = None) -> CompiledModel:
     """Load the network that `fleetseg compile` wrote into `folder`; `CheckpointError` if it is broken."""
-    path = _description_path(folder)
+    found = descriptions(folder)
+    if len(found) > 1:
+        names = ", ".join(path.stem for path in found)
+        raise CheckpointError(f"{folder}: holds several compiled networks ({names}); a folder with one is needed")
+    path = found[0] if found else None
     if path is None:
         raise UsageError(f"{folder}: holds no network that fleetseg compiled")
     description = json.loads(path.read_text())
@@ -149,18 +153,22 @@ def read_library(folder: Path, threads: int | None = None) -> CompiledModel:
         engine = NativeEngine(description, folder, threads)
     except KeyError as error:
         raise CheckpointError(f"{path}: the entry {error} is missing; compile the network again") from error
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); compile the network again") from error
     return CompiledModel(engine, metadata, str(folder))
 
 
-def _description_path(folder: Path) -> Path | None:
+def descriptions(folder: Path) -> list[Path]:
+    """The files that describe compiled networks in `folder`, by name; `fleetseg compile` leaves one."""
+    found = []
     for path in sorted(folder.glob("*.json")):
         try:
             content = json.loads(path.read_text())
         except (OSError, ValueError):
             continue
         if isinstance(content, dict) and content.get(DESCRIPTION_KEY) == DESCRIPTION_VERSION:
-            return path
-    return None
+            found.append(path)
+    return found
 
 
 #: Path → the file that this process loaded from it.
