@@ -36,6 +36,8 @@ def test_table_json_and_pictures(
     colours: Path, colour_onnx: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report, out = tmp_path / "new" / "report.json", tmp_path / "pictures"
+    out.mkdir()
+    (out / "worst_01_of_an_earlier_network.png").touch()
     status = main(["evaluate", str(colour_onnx), "--data", str(colours), "--json", str(report), "--out", str(out)])
     printed = capsys.readouterr().out
     assert status == 0

@@ -16,6 +16,8 @@ from fleetseg.errors import CompileError, UsageError
     ("words", "status", "sentence"),
     [
         (["--port", "70000"], 2, "Invalid value for '--port'"),
+        (["--max-seconds", "inf"], 2, "Invalid value for '--max-seconds'"),
+        (["--max-megapixels", "inf"], 2, "Invalid value for '--max-megapixels'"),
         (["--host", "no such host"], 1, "--host no such host: is no address of this machine"),
         (["--size", "4"], 2, "--size 4: WIDTHxHEIGHT in pixels is needed"),
         (["--precision", "fp8"], 2, "There is no precision 'fp8'"),

@@ -23,9 +23,14 @@ def write_pictures(result: Evaluation, dataset: Dataset, view: ViewedModel, matc
     write_png(out / "confusion_matrix.png", confusion_picture(counts, result.labels))
     by_prediction = confusion_picture(counts, result.labels, "prediction")
     write_png(out / "confusion_matrix_by_prediction.png", by_prediction)
+    shown = set()
     for rank, image in enumerate(result.worst(WORST), start=1):
         sample = dataset[image.index]
         target, prediction, _ = matching.apply(sample.mask, view.predict(sample.image))
         title = f"{image.name}, mIoU {100 * image.miou:.1f}"
         picture = comparison(sample.image, target, prediction, result.labels, title)
+        shown.add(out / f"worst_{rank:02d}_{Path(image.name).name}.png")
         write_png(out / f"worst_{rank:02d}_{Path(image.name).name}.png", picture)
+    # Those of an earlier evaluation would look as if they belonged to this one.
+    for path in set(out.glob("worst_[0-9][0-9]_*.png")) - shown:
+        path.unlink(missing_ok=True)

@@ -26,9 +26,9 @@ Which network fits which format: docs/export.md.
 Examples:
   fleetseg export enet-camvid --format onnx --size dynamic --out enet.onnx
   fleetseg export enet-camvid --format openvino --size 480x360 --precision fp16 --out enet.xml
-  fleetseg export runs/enet --format ncnn --size 480x360 --out enet.param
+  fleetseg export runs/enet --format ncnn --size 480x360 --out enet-ncnn.param
   fleetseg export enet-camvid --format onnx --size 480x360 --preprocess --head classes --out camera.onnx
-  fleetseg export enet-camvid --format openvino --size 480x360 --precision int8 --data CamVid --out enet.xml
+  fleetseg export enet-camvid --format openvino --size 480x360 --precision int8 --data CamVid --out enet-int8.xml
 
 With --precision int8 the images of --data's split train give the ranges of the integers, and those of its split val say
 what int8 costs. Layers that cost most stay float until at most --max-drop points of mIoU are lost; if that cannot be,

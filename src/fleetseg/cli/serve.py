@@ -62,16 +62,16 @@ def serve(
         typer.Option("--precision", metavar="NAME", help="Of compiled networks: fp32, bf16, or auto, the faster here."),
     ] = "auto",
     queue: Annotated[
-        int, typer.Option("--queue", min=0, metavar="N", help="Requests that may wait; more get 429.")
+        int, typer.Option("--queue", min=0, max=100_000, metavar="N", help="Requests that may wait; more get 429.")
     ] = 32,
     max_megabytes: Annotated[
-        float, typer.Option("--max-megabytes", min=0.001, metavar="N", help="Largest upload.")
+        float, typer.Option("--max-megabytes", min=0.001, max=100_000, metavar="N", help="Largest upload.")
     ] = 20.0,
     max_megapixels: Annotated[
-        float, typer.Option("--max-megapixels", min=0.000001, metavar="N", help="Largest image.")
+        float, typer.Option("--max-megapixels", min=0.000001, max=100_000, metavar="N", help="Largest image.")
     ] = 25.0,
     max_seconds: Annotated[
-        float, typer.Option("--max-seconds", min=0.01, metavar="N", help="Longest time for a request.")
+        float, typer.Option("--max-seconds", min=0.01, max=86_400, metavar="N", help="Longest time for a request.")
     ] = 10.0,
     api_key_file: Annotated[
         Path | None,

@@ -112,7 +112,8 @@ def test_bucket_that_is_not_ours_is_one_sentence(
         (["in", "--out", "out", "--workers", "2", "--every", "3"], "--every: goes with a video, not with a batch"),
         (["gone.txt", "--out", "out"], "gone.txt: cannot be read (it does not exist)"),
         (["in", "--out", "out", "--workers", "90000"], "--workers 90000: more than "),
-        (["in", "--out", "file/below", "--workers", "1"], "file/below/"),
+        (["in", "--out", "file/below", "--workers", "1"], "file/below: cannot be written to (Not a directory)"),
+        (["in", "--out", "file", "--workers", "1"], "file: cannot be written to ("),
     ],
 )
 def test_wrong_calls(

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fleetseg.atomic import check_writable as check_folder
 from fleetseg.atomic import write_bytes
 from fleetseg.errors import DataError, FleetsegError, MissingExtraError, OutputError, UsageError
 from fleetseg.optional_packages import need
@@ -68,6 +69,10 @@ def write(url: str, content: bytes) -> None:
 
 def check_writable(folder: str) -> None:
     """`OutputError` unless files can be stored in a folder; it is made if missing."""
+    path = local_path(folder)
+    if path is not None:
+        check_folder(path)
+        return
     probe = join(folder, f".{secrets.token_hex(4)}.tmp")
     write(probe, b"fleetseg")
     remove(probe)
