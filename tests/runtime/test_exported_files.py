@@ -38,6 +38,8 @@ def test_broken_files(suffix: str, content: bytes, tmp_path: Path) -> None:
 def test_text_under_another_name_is_one_sentence(
     suffix: str, sentence: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    if suffix in PACKAGE:
+        pytest.importorskip(PACKAGE[suffix])
     path = tmp_path / f"a{suffix}"
     path.write_text("hello, this is text")
     with pytest.raises(CheckpointError) as caught:
