@@ -15,8 +15,15 @@ from fleetseg.data import open_dataset
 from fleetseg.data.base import Sample
 from fleetseg.data.transforms import Augmentation
 from fleetseg.errors import DataError, FleetsegError
-from fleetseg.labels import CAMVID_11, LabelSet, label_set
-from fleetseg.training.loader import EpochSampler, TrainingSamples, training_loader, validation_loader
+from fleetseg.labels import CAMVID_11, IGNORE_INDEX, LabelSet, label_set
+from fleetseg.training.loader import (
+    EpochSampler,
+    TrainingSamples,
+    shown_to_network,
+    shown_to_teacher,
+    training_loader,
+    validation_loader,
+)
 from fleetseg.training.samples import CachedSamples, cached
 
 AUGMENTATION = Augmentation((32, 24), (0.6, 1.4), flip=0.5, colour=0.3)
@@ -88,6 +95,24 @@ def test_mixed_samples_are_two_of_the_data_and_the_others_as_without() -> None:
     assert 0.3 < sum(mixed) / len(mixed) < 0.6
     broken = TrainingSamples(Numbers(2, broken=1), Augmentation((32, 24)), (3,), mix=1.0)
     assert {isinstance(broken[epoch, 0], DataError) for epoch in range(20)} == {True, False}
+
+
+@pytest.mark.parametrize("mix", [0.0, 1.0])
+def test_a_teacher_sees_the_same_pixels_in_their_own_colours(tiny_data: Path, mix: float) -> None:
+    """A sample's own colours are those of its classes, wherever scale, crop, flip and a pasted rectangle put them."""
+
+    def samples(colour: float, own_colours: bool) -> TrainingSamples:
+        data = CachedSamples(open_dataset(tiny_data, "train"))
+        augmentation = Augmentation((32, 24), (1.0, 1.0), flip=0.5, colour=colour)
+        return TrainingSamples(data, augmentation, (3, 1), mix=mix, own_colours=own_colours)
+
+    image, mask = samples(0.8, own_colours=True)[0, 2]
+    ours, theirs = shown_to_network(image[None])[0], shown_to_teacher(image[None])[0]
+    alone = samples(0.8, own_colours=False)[0, 2]
+    assert torch.equal(ours, alone[0]) and torch.equal(mask, alone[1])
+    assert torch.equal(shown_to_teacher(alone[0][None])[0], ours)
+    assert not torch.equal(ours, theirs)
+    assert torch.equal(theirs[:, mask != IGNORE_INDEX].argmax(0), mask[mask != IGNORE_INDEX])
 
 
 def test_types_and_shapes(tiny_data: Path) -> None:

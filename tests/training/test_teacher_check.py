@@ -46,12 +46,24 @@ def test_one_that_knows_everything(samples: Callable[..., TrainingSamples]) -> N
     )
 
 
+def test_it_sees_no_changed_colours(samples: Callable[..., TrainingSamples]) -> None:
+    def share(own_colours: bool) -> str:
+        recoloured = samples(colour=3.0)
+        recoloured.own_colours = own_colours
+        sentence = teacher_sentence(Brightest(), recoloured)
+        assert sentence is not None
+        return sentence
+
+    assert share(True).endswith("100.0% after augmentation")
+    assert not share(False).endswith("100.0% after augmentation")
+
+
 def test_hints_name_the_keys(samples: Callable[..., TrainingSamples]) -> None:
-    sentence = teacher_sentence(Brightest(), samples(colour=3.0, scale=(0.5, 2.0), scenes=6))
+    sentence = teacher_sentence(Brightest(), samples(scale=(0.02, 0.05), scenes=6))
     assert sentence is not None
     assert sentence.endswith(
-        "what it sees wrongly it teaches wrongly: try augmentation.colour: 0 (it is 3), a narrower augmentation.scale "
-        "(it is 0.5 to 2), scenes: 0 (it is 6)"
+        "what it sees wrongly it teaches wrongly: try a narrower augmentation.scale "
+        "(it is 0.02 to 0.05), scenes: 0 (it is 6)"
     )
 
 

@@ -38,15 +38,24 @@ class Augmentation:
         self, image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
         """(H, W, 3) and (H, W) of any size → the same of `size`; all randomness is drawn from `rng`."""
+        placed, mask = self.placed(image, mask, rng)
+        return self.recoloured(placed, rng), mask
+
+    def placed(
+        self, image: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], rng: np.random.Generator
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """The first half: what is where in the result, in the image's own colours."""
         scale = float(np.exp(rng.uniform(*np.log(self.scale))))
         balanced = self.balance > 0 and rng.random() < self.balance
         focus = pixel_of_random_class(mask, rng) if balanced else None
         image, mask = scaled_crop(image, mask, self.size, scale, rng, focus)
         if rng.random() < self.flip:
             image, mask = image[:, ::-1], mask[:, ::-1]
-        if self.colour > 0:
-            image = jitter_colour(image, self.colour, rng)
         return np.ascontiguousarray(image), np.ascontiguousarray(mask)
+
+    def recoloured(self, image: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+        """The second half: `image` with its colours changed, or itself."""
+        return jitter_colour(image, self.colour, rng) if self.colour > 0 else image
 
 
 def scaled_crop(

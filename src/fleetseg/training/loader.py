@@ -32,7 +32,8 @@ Item = tuple[Tensor, Tensor] | FleetsegError
 class TrainingSamples(TorchDataset[Item]):
     """Augmented samples of a data set, followed by `scenes` built-in scenes that are new in every epoch.
 
-    A share `mix` of them gets a rectangle of another one.
+    A share `mix` of them gets a rectangle of another one. With `own_colours` each image has six channels: the
+    last three are the same without the change of colours, for a teacher.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class TrainingSamples(TorchDataset[Item]):
         seed: tuple[int, ...],
         scenes: int = 0,
         mix: float = 0.0,
+        own_colours: bool = False,
     ) -> None:
         self.samples = samples
         self.augmentation = augmentation
         self.seed = seed
         self.scenes = scenes
         self.mix = mix
+        self.own_colours = own_colours
 
     def __len__(self) -> int:
         return len(self.samples) + self.scenes
@@ -55,6 +58,7 @@ class TrainingSamples(TorchDataset[Item]):
     def __getitem__(self, key: Key) -> Item:
         """((3, H, W) uint8, (H, W) uint8) of the augmentation's size, a function of the seed and `key` alone.
 
+        (6, H, W) with `own_colours`: see `shown_to_network`, `shown_to_teacher`.
         A sample that cannot be read comes as its error: a worker that raised it would send a traceback.
         """
         epoch, index = key
@@ -68,7 +72,9 @@ class TrainingSamples(TorchDataset[Item]):
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)
 
     def _augmented(self, index: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-        return self.augmentation(*self._sample(index, rng), rng)
+        image, mask = self.augmentation.placed(*self._sample(index, rng), rng)
+        recoloured = self.augmentation.recoloured(image, rng)
+        return np.concatenate((recoloured, image), axis=2) if self.own_colours else recoloured, mask
 
     def _sample(self, index: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
         if index < len(self.samples):
@@ -76,6 +82,16 @@ class TrainingSamples(TorchDataset[Item]):
             return sample.image, sample.mask
         # Below the seeds of the built-in validation and test scenes (data.scene_dataset.SPLITS).
         return render_scene(int(rng.integers(1_000_000_000)))
+
+
+def shown_to_network(images: Tensor) -> Tensor:
+    """(B, 3, H, W) of a batch's (B, 3 or 6, H, W): augmented in all ways."""
+    return images[:, :3]
+
+
+def shown_to_teacher(images: Tensor) -> Tensor:
+    """(B, 3, H, W) of a batch's (B, 3 or 6, H, W): in its own colours where the samples kept them."""
+    return images[:, -3:]
 
 
 class EpochSampler(Sampler[Key]):
@@ -114,7 +130,7 @@ class EpochSampler(Sampler[Key]):
 def training_loader(
     samples: TrainingSamples, batch_size: int, workers: int, processes: Processes = ALONE
 ) -> DataLoader[Item]:
-    """Batches of (B, 3, H, W) and (B, H, W) uint8; the last, incomplete batch of an epoch is dropped.
+    """Batches of (B, 3 or 6, H, W) and (B, H, W) uint8; the last, incomplete batch of an epoch is dropped.
 
     B is this process's share of the batch. A batch with a broken sample is that sample's `FleetsegError` instead.
     """

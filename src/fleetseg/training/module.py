@@ -22,7 +22,7 @@ from fleetseg.training.averaging import AveragedNetwork
 from fleetseg.training.cell_targets import cell_targets
 from fleetseg.training.collectives import labelled_weight, total
 from fleetseg.training.failed_batch import SaveBatch
-from fleetseg.training.loader import same_batches
+from fleetseg.training.loader import same_batches, shown_to_network, shown_to_teacher
 from fleetseg.training.objective import Objective, side_loss
 from fleetseg.training.optimisers import build_optimiser
 from fleetseg.training.precision import Precision
@@ -113,8 +113,8 @@ class TrainingModule(pl.LightningModule):
             loss = loss + share * side_loss(side_map.float(), target, self.class_weights)
         return loss
 
-    def _teacher_logits(self, images: Tensor, normalised: Tensor) -> Tensor | None:
-        """What the teacher says of a batch; None without one."""
+    def _teacher_logits(self, images: Tensor) -> Tensor | None:
+        """What the teacher says of a batch (B, 3, H, W) uint8; None without one."""
         if self.teacher is not None:
             return self.teacher(images)
         section = self.stage.distillation
@@ -122,7 +122,7 @@ class TrainingModule(pl.LightningModule):
             return None
         assert self.average is not None  # the recipe's check
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision_choice.bf16):
-            logits: Tensor = self.average.module.eval()(normalised)
+            logits: Tensor = self.average.module.eval()(self.normalise(images))
         return logits.float()
 
     def train(self, mode: bool = True) -> TrainingModule:
@@ -158,12 +158,12 @@ class TrainingModule(pl.LightningModule):
 
     def _finite_loss(self, images: Tensor, target: Tensor, index: int) -> Tensor:
         """The loss of batch number `index`; `TrainingError` if it is no number."""
-        normalised = self.normalise(images)
-        teacher = self._teacher_logits(images, normalised)
+        normalised = self.normalise(shown_to_network(images))
+        teacher = self._teacher_logits(shown_to_teacher(images))
         loss: Tensor = self._loss(normalised, target.long(), *([] if teacher is None else [teacher]))
         value = float(loss.detach())
         if not math.isfinite(value):
-            kept = "" if self.save_batch is None else self.save_batch(images, target, index)
+            kept = "" if self.save_batch is None else self.save_batch(shown_to_network(images), target, index)
             raise self.diverged(f"the loss became {value}{kept}")
         return loss
 
@@ -214,7 +214,7 @@ class TrainingModule(pl.LightningModule):
         average.add(self.network)
         loader = self.trainer.train_dataloader
         assert loader is not None
-        batches = (self.normalise(images.to(self.device)) for images, _ in same_batches(loader))
+        batches = (self.normalise(shown_to_network(images).to(self.device)) for images, _ in same_batches(loader))
 
         def forward(images: Tensor) -> None:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision_choice.bf16):

@@ -244,7 +244,8 @@ class Run:
         section = stage.augmentation
         augmentation = Augmentation(section.crop, section.scale, section.flip, section.colour, section.balance)
         scenes = scenes_of(stage, self.recipe)
-        samples = TrainingSamples(self.train_set, augmentation, seed, scenes, section.mix)
+        taught = stage.distillation is not None and section.colour > 0
+        samples = TrainingSamples(self.train_set, augmentation, seed, scenes, section.mix, own_colours=taught)
         return training_loader(samples, stage.batch_size, self.recipe.data.workers, self.processes)
 
     def _class_weights(self, stage: StageSection) -> np.ndarray[Any, np.dtype[np.float32]]:
