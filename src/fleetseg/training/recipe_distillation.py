@@ -24,6 +24,8 @@ class DistillationSection(Section):
     pairs: float = Field(default=0.0, ge=0)
     #: Divides the logits of both before the first two.
     temperature: float = Field(default=2.0, gt=0)
+    #: Whether the teacher teaches only where it labels as the data do.
+    only_right: bool = False
     #: Side of a region of the third, in pixels of the logits.
     region: int = Field(default=16, ge=1)
 

@@ -74,6 +74,18 @@ def test_unlabelled_pixels_give_no_gradient_and_equal_logits_no_loss(name: str) 
     assert float(value.detach()) == 0 and not bool(student.grad.any())
 
 
+def test_only_where_the_teacher_is_right() -> None:
+    """Of three pixels of class 0 the teacher calls the second class 1, and the third is unlabelled."""
+    student = torch.zeros(1, 2, 1, 3, requires_grad=True)
+    teacher = torch.tensor([[math.log(3.0), 0.0, 5.0], [0.0, math.log(3.0), 0.0]]).view(1, 2, 1, 3)
+    target = torch.tensor([[[0, 0, IGNORE_INDEX]]])
+    section = DistillationSection(teacher="t", temperature=1.0, only_right=True)
+    loss = distillation_loss(section, student, teacher, target)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(kl([0.75, 0.25], [0.5, 0.5]), rel=1e-5)
+    assert student.grad is not None and student.grad.abs().sum((0, 1, 2)).gt(0).tolist() == [True, False, False]
+
+
 def test_the_recipes_sum() -> None:
     generator = torch.Generator().manual_seed(2)
     student, teacher = (torch.randn(1, 3, 4, 4, generator=generator) for _ in range(2))

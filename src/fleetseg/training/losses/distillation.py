@@ -14,6 +14,8 @@ def distillation_loss(section: DistillationSection, student: Tensor, teacher: Te
     """The recipe's sum for (N, C, H, W) logits of both and (N, H, W) targets; float32 inside."""
     student, teacher = student.float(), teacher.float().detach()
     labelled = target != IGNORE_INDEX
+    if section.only_right:
+        labelled = labelled & (teacher.argmax(1) == target)
     result = student.new_zeros(())
     if section.logits:
         result = result + section.logits * pixel_divergence(student, teacher, labelled, section.temperature)
