@@ -59,12 +59,15 @@ def test_it_sees_no_changed_colours(samples: Callable[..., TrainingSamples]) -> 
 
 
 def test_hints_name_the_keys(samples: Callable[..., TrainingSamples]) -> None:
-    sentence = teacher_sentence(Brightest(), samples(scale=(0.02, 0.05), scenes=6))
+    hard = samples(scale=(0.02, 0.05), scenes=6)
+    sentence = teacher_sentence(Brightest(), hard)
     assert sentence is not None
     assert sentence.endswith(
-        "what it sees wrongly it teaches wrongly: try a narrower augmentation.scale "
-        "(it is 0.02 to 0.05), scenes: 0 (it is 6)"
+        "what it sees wrongly it teaches wrongly: try distillation.only_right: true, a narrower "
+        "augmentation.scale (it is 0.02 to 0.05), scenes: 0 (it is 6)"
     )
+    harmless = teacher_sentence(Brightest(), hard, only_right=True)
+    assert harmless is not None and "wrongly" not in harmless
 
 
 def test_without_labels_nothing_is_said() -> None:

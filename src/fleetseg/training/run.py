@@ -233,7 +233,8 @@ class Run:
         teacher = self.teachers.get(stage.name)
         if teacher is not None and self.processes.first and not self.folder.resume_point(stage).exists():
             assert isinstance(loader.dataset, TrainingSamples)
-            sentence = teacher_sentence(teacher, loader.dataset)
+            assert stage.distillation is not None
+            sentence = teacher_sentence(teacher, loader.dataset, stage.distillation.only_right)
             self._note(f"stage {stage.name}: {sentence}" if sentence else None)
 
     def _note(self, sentence: str | None) -> None:
