@@ -78,6 +78,9 @@ def test_a_file_where_a_folder_should_be_and_the_reverse(tmp_path: Path) -> None
     (tmp_path / "folder").mkdir()
     with pytest.raises(OutputError, match=r"folder: is a folder, a file's name is needed$"):
         check_file_writable(tmp_path / "folder")
+    for folder in (tmp_path / "folder", "."):
+        with pytest.raises(OutputError, match=r"is a folder, a file's name is needed$"):
+            write_bytes(folder, b"")
     check_file_writable(tmp_path / "new" / "figures.json")
     assert list((tmp_path / "new").iterdir()) == []
 

@@ -20,6 +20,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Missing parent folders are made. `OutputError` names `path` for everything the file system refuses.
     """
     path = Path(path)
+    _refuse_folder(path)
     # The suffix stays last: some writers choose the format by it.
     temporary = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
@@ -53,8 +54,7 @@ def check_writable(folder: str | Path) -> None:
 
 def check_file_writable(path: str | Path) -> None:
     """As `check_writable` of the file's folder; `OutputError` too if a folder stands where the file should."""
-    if Path(path).is_dir():
-        raise OutputError(f"{path}: is a folder, a file's name is needed")
+    _refuse_folder(Path(path))
     check_writable(Path(path).parent)
 
 
@@ -107,6 +107,11 @@ def move_into(folder: Path, parent: Path) -> None:
 def files_in(folder: Path) -> Iterator[Path]:
     """All files below a folder."""
     return (path for path in folder.rglob("*") if path.is_file())
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder, a file's name is needed")
 
 
 def _why(error: OSError) -> str:

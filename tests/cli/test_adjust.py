@@ -47,6 +47,7 @@ def test_from_a_checkpoint_to_a_better_one(tmp_path: Path, capsys: pytest.Captur
         (["--out", "a.onnx"], "--out a.onnx: a checkpoint ends in .safetensors"),
         (["--out", "there.safetensors"], "--out there.safetensors: exists already; give another name, or --force"),
         (["--out", "a.safetensors", "--check", "train"], "--check train: is the split that the constants are sought"),
+        (["--out", "new/a.safetensors", "--check", "nope"], "the built-in scenes have no split 'nope'"),
         (["--out", "a.safetensors", "--size", "wide"], "--size wide: WIDTHxHEIGHT in pixels is needed"),
         (["--out", "a.safetensors"], "the network predicts the class 'grass', which the data set does not have"),
     ],

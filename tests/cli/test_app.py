@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import subprocess
@@ -77,6 +78,8 @@ def test_wrong_calls_name_the_help(words: list[str], sentence: str, capsys: pyte
             "fleetseg: the memory that is free does not suffice; use smaller images or fewer at once\n",
         ),
         (fleetseg.FleetsegError("x.png: is broken"), 1, "fleetseg: x.png: is broken\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "x.png"), 1, "fleetseg: x.png: Permission denied\n"),
+        (OSError(errno.ENOSPC, "No space left"), 1, "fleetseg: a file cannot be written (No space left)\n"),
     ],
 )
 def test_what_becomes_of_errors(
@@ -94,13 +97,26 @@ def test_what_becomes_of_errors(
     assert capsys.readouterr().err == sentence
 
 
-def test_bugs_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bug", [ZeroDivisionError("a bug"), OSError("about no file")])
+def test_bugs_are_not_swallowed(bug: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
-        raise ZeroDivisionError("a bug")
+        raise bug
 
     monkeypatch.setattr(predict_images, "find_images", fail)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(type(bug)):
         main(["predict", "m", "i", "--out", "o"])
+
+
+def test_a_folder_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setattr(predict_images, "find_images", lambda *_: Path("i").resolve())
+    assert main(["predict", "m", "i", "--out", "o"]) == 1
+    assert capsys.readouterr().err == "fleetseg: the folder in which this was started is gone; go to another one\n"
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

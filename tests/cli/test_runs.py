@@ -90,7 +90,14 @@ def test_wrong_calls(words: list[str], sentence: str, refused: Callable[..., Non
     refused(["runs", *words], sentence)
 
 
-def test_a_broken_history_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_run_is_named_and_the_others_are_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "slow" / "history.csv").write_text(HEAD + "network,one,2\n")
-    assert main(["runs", str(folder)]) == 1
-    assert "slow/history.csv: is not the history of a run" in capsys.readouterr().err
+    (folder / "fresh" / "recipe.yaml").write_text("name: half\nnetw")
+    assert main(["runs", str(folder), "--json", "-"]) == 1
+    shown = capsys.readouterr()
+    (fast,) = json.loads(shown.out)
+    assert fast["run"].endswith("deep/fast")
+    recipe, history = shown.err.splitlines()
+    assert "fresh/recipe.yaml: " in recipe and "slow/history.csv: is not the history of a run" in history
+    assert main(["runs", str(folder / "slow")]) == 1
+    assert capsys.readouterr().out == ""

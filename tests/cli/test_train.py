@@ -97,6 +97,20 @@ def test_a_run_ends_with_the_path_of_its_best_weights(run: Run, recipe: str, dat
     assert run("run/recipe.yaml", "--out", "run", "--resume")[0] == 0
 
 
+def test_ctrl_c_while_the_report_is_written(run: Run, recipe: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is finished: that is said, and its weights' path comes last all the same."""
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fleetseg.report.write_report", stopped)
+    status, out, err = run(recipe, "--data", str(data), "--out", "run")
+    assert (status, out) == (0, "run/best.safetensors\n")
+    said, done = err.splitlines()[-2:]
+    assert said.endswith("not written: stopped; the run is finished, and fleetseg report run writes it")
+    assert done == "fleetseg: done; the weights with the best validation mIoU are run/best.safetensors"
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -118,6 +132,7 @@ def test_a_run_ends_with_the_path_of_its_best_weights(run: Run, recipe: str, dat
             "There is no packaged model 'enet-cam'; did you mean enet-c",
         ),
         (["smoke", "--out", "r", "--set", "stages.network.freeze=[x.*]"], "freeze: 'x.*' matches no parameter of ENet"),
+        (["smoke", "--out", "r", "--data", ""], ".: no data set is found in this folder"),
         (["smoke", "--out", "r", "--data", "nowhere"], "nowhere: there is no such data folder"),
         (["smoke", "--out", "r", "--data", "scenes:0"], "'scenes:0': a number above 0"),
         (["smoke", "--out", "r", "--data", "."], "no data set is found in this folder"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fleetseg.data import CamVid, Folder, Scenes, open_dataset
+from fleetseg.data.joined import files_of
 from fleetseg.data.opening import available_splits
 from fleetseg.errors import UsageError
 
@@ -72,6 +73,11 @@ def test_a_missing_split_is_a_wrong_call(data: str, request: pytest.FixtureReque
     source = data if data == "scenes" else request.getfixturevalue(data)
     with pytest.raises(UsageError, match=r"valid.*val"):
         open_dataset(source, "valid")
+
+
+def test_two_splits_of_scenes_are_drawn_not_read() -> None:
+    both = open_dataset("scenes:2", "train+test")
+    assert len(both) == 4 and files_of(both, 3) == ()
 
 
 @pytest.mark.shared

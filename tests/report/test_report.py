@@ -16,6 +16,7 @@ from PIL import Image
 
 from fleetseg.cli import main
 from fleetseg.data import open_dataset
+from fleetseg.data.resized import Resized
 from fleetseg.evaluation import evaluate
 from fleetseg.metadata import ModelMetadata
 from fleetseg.models.checkpoint import save_checkpoint
@@ -115,6 +116,17 @@ def test_the_page_says_what_the_files_say_and_loads_nothing(run: Path, data: Pat
     rows = re.findall(r"<tr><th>&lt;dark&gt;</th>(.*?)</tr>", text)
     share = scores.counts[0, 1] / scores.counts[0].sum()
     assert f">{100 * share:.1f}</td>" in rows[0]
+
+
+def test_the_images_are_those_of_the_recipes_split_at_its_size(run: Path, data: Path) -> None:
+    with (run / "recipe.yaml").open("a") as recipe:
+        recipe.write("data: {val_split: train, size: [16, 24]}\n")
+    words = Page(write_report(run).read_text(encoding="utf-8")).words
+    assert any("2 images of the split 'train'" in word for word in words)
+    model = load(run)
+    scores = evaluate(model, Resized(open_dataset(data, "train"), (16, 24)), model.classes).scores
+    assert all(f"{100 * value:.1f}" in words for value in (scores.miou, scores.global_accuracy))
+    assert scores.counts.sum() == 2 * 16 * 24
 
 
 def test_prelu_slopes_by_depth(random_network: Callable[..., Any]) -> None:

@@ -52,6 +52,17 @@ def test_a_loss_that_is_no_number_keeps_its_batch(
     assert set(names) <= set("012345") and len(set(names)) == 2
 
 
+def test_a_batch_that_cannot_be_kept_does_not_hide_the_loss(
+    make_recipe: MakeRecipe, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrainingModule, "_forward_loss", lambda *_: torch.tensor(float("nan")))
+    run = Run(make_recipe(), str(tiny_data), tmp_path / "run")
+    run.folder.failed_batch.mkdir()
+    sentence = r"the loss became nan on the batch of \d, \d, which is not kept \(.*failed-batch.npz: is a folder"
+    with pytest.raises(TrainingError, match=sentence):
+        run.execute()
+
+
 def test_a_class_without_pixels_is_named_and_training_goes_on(
     make_recipe: MakeRecipe, make_stage: MakeStage, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

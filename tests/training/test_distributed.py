@@ -186,6 +186,9 @@ def test_the_environment_of_torchrun() -> None:
         check_counts(processes, 4, None)
     with pytest.raises(UsageError, match="must be numbers"):
         from_environment({**environment, "RANK": "first"})
+    for wrong in ({"RANK": "4"}, {"LOCAL_WORLD_SIZE": "0"}, {"WORLD_SIZE": "1"}):
+        with pytest.raises(UsageError, match="contradict each other; start with torchrun, or unset them"):
+            from_environment({**environment, **wrong})
 
 
 def rows(out: Path) -> list[dict[str, str]]:

@@ -64,6 +64,14 @@ def test_overrides(minimal: str) -> None:
     assert (recipe.network.options, recipe.licence) == ({"bias": False}, "free")
 
 
+def test_a_section_that_is_off_is_turned_on_by_one_of_its_keys(minimal: str, tmp_path: Path) -> None:
+    """A complete recipe says null there."""
+    path = tmp_path / "complete.yaml"
+    path.write_text(load_recipe(minimal).to_yaml())
+    section = load_recipe(str(path), ["stages.only.distillation.teacher=x"]).stages[0].distillation
+    assert section is not None and section.teacher == "x"
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
@@ -104,7 +112,18 @@ def test_overrides(minimal: str) -> None:
         ("stages.0.optimiser.clip=0", r"clip: Input should be greater than 0"),
         ("stages.0.loss.c=1", r"stages.0.loss.c: Input should be greater than 1"),
         ("stages.0.ema=1", r"stages.0.ema: Input should be less than 1"),
-        ("stages.0.augmentation.crop=[480]", r"stages.0.augmentation.crop.1"),
+        ("stages.0.augmentation.crop=[480]", r"stages.0.augmentation.crop.1: a value is missing there$"),
+        ("stages.0.augmentation.crop=[48, 48, 3]", r"augmentation.crop: a list of at most 2 items is needed$"),
+        ("stages.0.augmentation.crop=480x360", r"augmentation.crop: a list in brackets is needed \(it is '480x360'\)"),
+        ("stages.0.epochs=yes", r"stages.0.epochs: Input should be a number; true, yes and on are none \(it is True\)"),
+        ("stages.0.epochs=1:5", r"stages.0.epochs: .*valid integer.*\(it is '1:5'\)"),
+        (
+            "data.cache=perhaps",
+            r"data.cache: .*valid boolean.*, or: Input should be 'memory', 'disk' or 'auto' \(it is 'p",
+        ),
+        ("stages.0.distillation.teacher=[1]", r"stages.0.distillation.teacher: Input should be a valid string$"),
+        ("stages.0.distillation.teacher=[a, b, a]", r"distillation: teacher: a is there twice; name each model once"),
+        ("init=''", r"init: String should have at least 1 character"),
         ("stages.0.augmentation.crop=[8, 480]", r"crop is \[8, 480\]; width and height must be 16 to 16384"),
         ("stages.0.augmentation.crop=[100000, 480]", r"crop is \[100000, 480\]; width and height must be 16 to 16384"),
         ("data.workers=100000", r"data.workers: Input should be less than or equal to 256"),
@@ -113,6 +132,7 @@ def test_overrides(minimal: str) -> None:
         ("stages.first.epochs=3", r"--set stages.first.epochs: there is no stage 'first'; legal: only, 0 to 0"),
         ("stages.1.epochs=3", r"there is no stage '1'; legal: only, 0 to 0"),
         ("stages.0.name=Two words", r"stages.0.name: String should match pattern"),
+        (f"stages.0.name={'x' * 101}", r"stages.0.name: String should have at most 100 characters"),
         ("stages.0.part=encoder", r"the last stage must have part: network"),
         ("stages.0=5", r"stages.0: a mapping is needed, with keys out of name, part, epochs"),
         ("stages=[]", r"stages: .*at least 1 item"),
@@ -224,3 +244,9 @@ def test_missing_file_and_unknown_name(tmp_path: Path) -> None:
 def test_every_key_is_in_the_written_recipe(minimal: str) -> None:
     tree = yaml.safe_load(load_recipe(minimal).to_yaml())
     assert set(tree) == set(Recipe.model_fields)
+
+
+def test_a_runs_folder_is_no_recipe(minimal: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(Path(minimal).read_text())
+    with pytest.raises(RecipeError, match=r"is the folder of a run; its recipe is .*recipe\.yaml$"):
+        load_recipe(str(tmp_path))

@@ -116,7 +116,7 @@ def test_a_val_split_without_labels_is_refused(
     for path in (data / "labels" / "val").iterdir():
         cv2.imwrite(str(path), np.full((32, 40), 255, np.uint8))
     recipe = make_recipe(stages=[make_stage("network", epochs=1)])
-    with pytest.raises(DataError, match="the split 'val' has no labelled pixel"):
+    with pytest.raises(DataError, match="the validation images have no labelled pixel"):
         Run(recipe, str(data), tmp_path / "run").execute()
 
 

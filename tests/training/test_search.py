@@ -30,6 +30,7 @@ RATE = "stages.network.optimiser.learning_rate"
         ("a=2:8", SearchKey("a", (), 2, 8, whole=True)),
         ("a=0.5:8", SearchKey("a", (), 0.5, 8)),
         ("a=relu, prelu", SearchKey("a", ("relu", "prelu"))),
+        ("a=[64, 48], [96, 72]", SearchKey("a", ("[64, 48]", "[96, 72]"))),
     ],
 )
 def test_keys_are_read(text: str, key: SearchKey) -> None:
@@ -171,6 +172,47 @@ def test_a_training_that_diverges_is_one_failed_trial(
     figures = trial_figures(Search(plan, tmp_path / "out", False, said.append).run(3))
     assert sorted(one["state"] for one in figures) == ["failed", "finished", "finished"]
     assert "trial 0: failed: the loss became nan" in said
+
+
+def test_values_that_are_illegal_together_are_one_failed_trial(
+    played: type[PlayedRun], plan: SearchPlan, tmp_path: Path
+) -> None:
+    """A warm-up of up to five epochs, a stage of as few as three."""
+    keys = parse_key("stages.network.schedule.warmup_epochs=1,5"), parse_key("stages.network.epochs=3,5")
+    said: list[str] = []
+    figures = trial_figures(Search(replace(plan, keys=keys), tmp_path / "out", False, said.append).run(12))
+    assert {one["state"] for one in figures} >= {"failed", "finished"}
+    for one in figures:
+        illegal = list(one["values"].values()) == ["5", "3"]
+        assert (one["state"] == "failed") == illegal
+    assert any(
+        "failed: " in sentence and "warmup_epochs is 5 but the stage has 3 epochs" in sentence for sentence in said
+    )
+
+
+def test_a_journal_that_was_cut_goes_on(played: type[PlayedRun], plan: SearchPlan, tmp_path: Path) -> None:
+    """As after a kill or on a full disk, in the middle of a line; what is no journal is one sentence."""
+    Search(plan, tmp_path / "out", False, quiet).run(2)
+    journal = tmp_path / "out" / "study.journal"
+    with journal.open("a") as file:
+        file.write('{"op_code":')
+    assert len(Search(plan, tmp_path / "out", True, quiet).run(3)) == 3
+    assert len(Search(plan, tmp_path / "out", True, quiet).run(3)) == 3
+    journal.write_text("no\njournal\n")
+    with pytest.raises(TrainingError, match=r"study\.journal: is not the journal of a search"):
+        Search(plan, tmp_path / "out", True, quiet)
+
+
+def test_the_lock_of_a_killed_search_is_seen_to_be_old(
+    played: type[PlayedRun], plan: SearchPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna takes it away after a while, if the link leads to the journal."""
+    monkeypatch.chdir(tmp_path)
+    storage = Search(plan, Path("out"), False, quiet).study._storage
+    lock = storage._backend._lock  # type: ignore[attr-defined]
+    lock.acquire()
+    assert (tmp_path / "out" / "study.journal.lock").exists()
+    lock.release()
 
 
 def test_a_folder_that_holds_a_search(played: type[PlayedRun], plan: SearchPlan, tmp_path: Path) -> None:

@@ -42,8 +42,10 @@ def samples(tiny_data: Path) -> Callable[..., TrainingSamples]:
 
 def test_one_that_knows_everything(samples: Callable[..., TrainingSamples]) -> None:
     assert teacher_sentence(Brightest(), samples(flip=0.5)) == (
-        "the teacher labels 100.0% of the pixels of 16 training samples as the data do, 100.0% after augmentation"
+        "the teacher labels 100.0% of the pixels of 6 training samples as the data do, 100.0% after augmentation"
     )
+    many = teacher_sentence(Brightest(), samples(scenes=20))
+    assert many is not None and "of the pixels of 16 training samples" in many
 
 
 def test_it_sees_no_changed_colours(samples: Callable[..., TrainingSamples]) -> None:
@@ -86,6 +88,6 @@ def test_a_run_says_it_once(
 ) -> None:
     recipe = make_recipe(stages=[make_stage("one", epochs=1, distillation={"teacher": str(colour_onnx)})])
     Run(recipe, str(tiny_data), tmp_path / "run").execute()
-    assert "stage one: the teacher labels 100.0% of the pixels of 16 training samples" in capsys.readouterr().err
+    assert "stage one: the teacher labels 100.0% of the pixels of 6 training samples" in capsys.readouterr().err
     Run(recipe, str(tiny_data), tmp_path / "run", resume=True).execute()
     assert "the teacher labels" not in capsys.readouterr().err

@@ -62,12 +62,12 @@ def adjust_command(
     from fleetseg.runtime import load
 
     use_network_of(model, own_network)
-    check_checkpoint_path(out, force)
     if check == split:
         raise UsageError(f"--check {check}: is the split that the constants are sought on; it cannot check them")
     seen = parse_size(size) if size else None
     dataset = open_dataset(data, split)
     unseen = open_dataset(data, check) if check is not None else None
+    check_checkpoint_path(out, force)
     # Beside its place until all is measured: whatever fails leaves nothing, and MODEL may be FILE itself.
     with folder_beside(out) as folder:
         moved = folder / out.name

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -100,7 +102,25 @@ def _run(words: list[str]) -> int:
     except _call_errors() as error:
         _show_call_error(error)
         return 2
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        complain(_refusal(error))
+        return 1
     return status if isinstance(status, int) else 0
+
+
+def _refusal(error: OSError) -> str:
+    """What the file system refused; the error itself is raised if it is about no file."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):  # of writing to an open file
+        return f"a file cannot be written ({error.strerror})"
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return "the folder in which this was started is gone; go to another one"
+    raise error
 
 
 def build_app() -> typer.Typer:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _HELP = """Compare the training runs in a folder: a table, best validation mIoU first.
 
-DIR is searched with all folders inside; runs that are still training are listed too. The last column shows in
-which keys of the recipe the runs differ.
+DIR is searched with all folders inside; runs that are still training are listed too, one whose files are broken is
+named and left out. The last column shows in which keys of the recipe the runs differ.
 
 \b
 Examples:
@@ -44,13 +44,17 @@ def runs(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Also draw mIoU over epochs and hours (PNG).")
     ] = None,
-) -> None:
-    """Run the command."""
+) -> int:
+    """Run the command; 1 if a run could not be read."""
     from fleetseg.training.run_summary import differences, find_runs
 
     if plot is not None:
         check_plot(plot)
-    found = find_runs(folder)
+    found, broken = find_runs(folder)
+    for error in broken:
+        complain(str(error))
+    if not found:
+        return 1
     found.sort(key=lambda run: -(run.best.miou or 0.0) if run.best else 1.0)
     differing = differences(found)
     figures = [_figures(run, keys) for run, keys in zip(found, differing, strict=True)]
@@ -65,6 +69,7 @@ def runs(
 
         plot_runs(found, plot)
         complain(f"the plot is {plot}")
+    return 1 if broken else 0
 
 
 def check_plot(plot: Path) -> None:

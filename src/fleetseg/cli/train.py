@@ -119,7 +119,7 @@ def train(
 
     changes = [*(settings or []), *_backbone_setting(backbone_weights)]
     loaded = load_recipe(recipe, changes, network=network, init=init, teachers=teacher or [])
-    source = data or _data_of(loaded, out, resume)
+    source = _data_of(loaded, out, resume) if data is None else data
     require_extra()
     processes = from_environment(os.environ)
     if processes is None:
@@ -166,6 +166,9 @@ def _report(out: Path) -> Path | None:
         return report_on(out)
     except FleetsegError as error:
         complain(f"the report was not written: {error}")
+        return None
+    except KeyboardInterrupt:
+        complain(f"the report was not written: stopped; the run is finished, and fleetseg report {out} writes it")
         return None
 
 

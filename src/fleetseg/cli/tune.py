@@ -79,7 +79,7 @@ def tune(
 
     loaded = load_recipe(recipe, settings or [], network=network)
     space = read_keys(recipe, settings or [], keys or [], network)
-    source = data or loaded.default_data
+    source = loaded.default_data if data is None else data
     if source is None:
         raise UsageError(f"recipe {loaded.name} names no data; give --data DIR or --data scenes")
     if from_environment(os.environ) is not None:

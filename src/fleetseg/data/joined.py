@@ -62,10 +62,10 @@ class Joined:
         part, inside = self._place(index)
         return group_of(part, inside)
 
-    def paths(self, index: int) -> tuple[Path, Path]:
+    def paths(self, index: int) -> tuple[Path, ...]:
         """The part's files."""
         part, inside = self._place(index)
-        return _files(part, inside)
+        return files_of(part, inside)
 
 
 class Chosen:
@@ -97,9 +97,9 @@ class Chosen:
         """The data set's group."""
         return group_of(self.base, self.indices[index])
 
-    def paths(self, index: int) -> tuple[Path, Path]:
+    def paths(self, index: int) -> tuple[Path, ...]:
         """The data set's files."""
-        return _files(self.base, self.indices[index])
+        return files_of(self.base, self.indices[index])
 
 
 class Relabelled:
@@ -133,9 +133,9 @@ class Relabelled:
         """The data set's group."""
         return group_of(self.base, index)
 
-    def paths(self, index: int) -> tuple[Path, Path]:
+    def paths(self, index: int) -> tuple[Path, ...]:
         """The data set's files."""
-        return _files(self.base, index)
+        return files_of(self.base, index)
 
 
 def mask_of(dataset: Dataset, index: int) -> npt.NDArray[np.uint8]:
@@ -170,10 +170,3 @@ def files_of(dataset: Dataset, index: int) -> tuple[Path, ...]:
     """The files that a sample is made of; none for what is drawn."""
     paths = getattr(dataset, "paths", None)
     return tuple(paths(index)) if paths is not None else ()
-
-
-def _files(dataset: Dataset, index: int) -> tuple[Path, Path]:
-    files = files_of(dataset, index)
-    if len(files) != 2:
-        raise AttributeError(f"{dataset.name} is made of no files")
-    return files[0], files[1]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetseg.atomic import write_text
-from fleetseg.data import Dataset, open_dataset
+from fleetseg.data import Dataset
 from fleetseg.errors import UsageError
 from fleetseg.evaluation import Evaluation, ImageScore, class_table, evaluate
 from fleetseg.models.checkpoint import load_checkpoint
@@ -21,6 +21,7 @@ from fleetseg.report.curves import run_charts
 from fleetseg.report.page import Picture, class_bars, confusion_table, facts, folded, page, percent, pictures, section
 from fleetseg.report.slopes import slopes_by_depth, slopes_chart
 from fleetseg.runtime import Model, load
+from fleetseg.training.opened_splits import open_split
 from fleetseg.training.run_folder import RunFolder
 from fleetseg.training.run_summary import RunSummary, read_run
 
@@ -37,8 +38,8 @@ def write_report(folder: Path, data: str | None = None, track: Track = iter) -> 
     """Write ``report.html`` into a run's folder and return its path.
 
     Curves come from the history, the rest from the run's best weights (the newest, where none was measured yet) on
-    the validation split of `data` (None: what it was trained on). Raises `UsageError` for a folder without a run or
-    without weights, and what `open_dataset` raises if the data are gone.
+    the recipe's validation split of `data` (None: what it was trained on), at the recipe's size. Raises `UsageError`
+    for a folder without a run or without weights, and what `open_dataset` raises if the data are gone.
     """
     run = read_run(folder)
     files = RunFolder(folder)
@@ -46,10 +47,10 @@ def write_report(folder: Path, data: str | None = None, track: Track = iter) -> 
     if weights is None:
         raise UsageError(f"{folder}: the run has no weights yet; they appear after its first epoch")
     record = files.recorded_data()
-    source = data or (record.data if record else None)
+    source = data if data is not None or record is None else record.data
     if source is None:
         raise UsageError(f"{folder}: does not say what it was trained on; give --data DIR")
-    dataset = open_dataset(source, "val")
+    dataset = open_split(run.recipe, source, run.recipe.data.val_split)
     model = load(weights)
     result = evaluate(model, dataset, model.classes, indices=track(range(len(dataset))))
     path = folder / "report.html"
@@ -63,6 +64,7 @@ def _page(run: RunSummary, model: Model, weights: Path, source: str, dataset: Da
     provenance = metadata.provenance
     state = "finished" if run.finished else f"epoch {len(run.epochs)} of {run.planned_epochs}"
     taken = f"{weights.name}: stage {provenance.get('stage')}, epoch {provenance.get('epoch')}"
+    images = f"{len(dataset)} image{'' if len(dataset) == 1 else 's'} of the split '{dataset.split}'"
     slopes = slopes_by_depth(network)
     parts = [
         facts(
@@ -75,7 +77,7 @@ def _page(run: RunSummary, model: Model, weights: Path, source: str, dataset: Da
             ]
         ),
         section("Training", *(svg(chart) for chart in run_charts(run))),
-        section("Classes", class_bars(result), note=f"IoU in percent, {len(dataset)} validation images, {taken}"),
+        section("Classes", class_bars(result), note=f"IoU in percent, {images}, {taken}"),
         section(
             "Confusion matrix",
             confusion_table(scores.counts, result.labels.names),

@@ -12,7 +12,7 @@ def check_data(recipe: Recipe, train_set: Dataset, data: str) -> None:
     """`DataError` or `RecipeError` if `recipe` cannot be trained on a data set opened as `data`."""
     labels = train_set.labels
     if len(train_set) == 0:
-        raise DataError(f"{data}: the split 'train' has no images")
+        raise DataError(f"{data}: the split '{train_set.split}' has no images")
     if not 2 <= labels.num_classes <= 255:
         raise DataError(f"{data}: has {labels.num_classes} classes; a network of 2 to 255 can be trained")
     if recipe.data.scenes and labels.names != CAMVID_11.names:
@@ -33,7 +33,8 @@ def check_shares(recipe: Recipe, data: str, train_images: int, val_images: int, 
     for stage in recipe.stages:
         _check_batch(stage, min(stage.batch_size, train_images + scenes_of(stage, recipe)), processes)
     if val_images < processes:
-        raise UsageError(f"{data}: 'val' has {val_images} images for {processes} processes; use fewer --devices")
+        split = recipe.data.val_split
+        raise UsageError(f"{data}: '{split}' has {val_images} images for {processes} processes; use fewer --devices")
 
 
 def _check_batch(stage: StageSection, batch: int, processes: int) -> None:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from fleetseg.atomic import write_bytes
 from fleetseg.data.base import Dataset
+from fleetseg.errors import OutputError
 from fleetseg.training.loader import Item
 
 #: Called with images, target and the batch's number (from 0); returns the sentence's part that names the file.
@@ -26,8 +27,12 @@ def batch_saver(path: Path, train_set: Dataset, loader: DataLoader[Item]) -> Sav
         names = _names(train_set, loader, index)
         content = io.BytesIO()
         np.savez_compressed(content, images=images.cpu().numpy(), target=target.cpu().numpy(), names=np.array(names))
-        write_bytes(path, content.getvalue())
-        return f" on the batch of {', '.join(names)}, which is kept in {path}"
+        told = f" on the batch of {', '.join(names)}"
+        try:
+            write_bytes(path, content.getvalue())
+        except OutputError as error:  # what went wrong first is said first
+            return f"{told}, which is not kept ({error})"
+        return f"{told}, which is kept in {path}"
 
     return save
 

@@ -254,7 +254,7 @@ class TrainingModule(pl.LightningModule):
         self.matrix.counts = total(self.processes, counts).cpu().numpy()
         self.scores = self.matrix.scores()
         if math.isnan(self.scores.miou):
-            raise DataError("the split 'val' has no labelled pixel, so the best weights cannot be told")
+            raise DataError("the validation images have no labelled pixel, so the best weights cannot be told")
 
     def configure_optimizers(self) -> Any:
         """Adam or AdamW with the stage's schedule, stepped every update."""

@@ -66,12 +66,15 @@ def say(sentence: str) -> None:
     print(f"fleetseg: {sentence}", file=sys.stderr)
 
 
-def absent_classes(statistics: ClassStatistics, labels: LabelSet) -> str | None:
+def absent_classes(statistics: ClassStatistics, train_set: Dataset) -> str | None:
     """A sentence about the classes that have no pixel to learn from."""
-    absent = [labels.names[index] for index in np.flatnonzero(statistics.pixels == 0)]
+    absent = [train_set.labels.names[index] for index in np.flatnonzero(statistics.pixels == 0)]
     if not absent:
         return None
-    return f"no pixel of the split 'train' is {' or '.join(absent)}, so this cannot be learnt; training goes on without"
+    return (
+        f"no pixel of the split '{train_set.split}' is {' or '.join(absent)}, so this cannot be learnt; training goes "
+        f"on without"
+    )
 
 
 def large_crop(stage: StageSection, train_set: Dataset) -> str | None:

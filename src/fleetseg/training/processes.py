@@ -55,7 +55,7 @@ ALONE = Processes()
 def from_environment(environment: Mapping[str, str]) -> Processes | None:
     """What torchrun or `launch` says; None where neither started this process.
 
-    `UsageError` if a variable is no number.
+    `UsageError` if a variable is no number, or the numbers contradict each other.
     """
     if any(name not in environment for name in VARIABLES):
         return None
@@ -63,6 +63,11 @@ def from_environment(environment: Mapping[str, str]) -> Processes | None:
         rank, world, local_world = (int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     except ValueError as error:
         raise UsageError(f"the variables RANK, WORLD_SIZE and LOCAL_WORLD_SIZE must be numbers ({error})") from error
+    if not (0 <= rank < world and 1 <= local_world <= world):
+        raise UsageError(
+            f"the variables RANK={rank}, WORLD_SIZE={world} and LOCAL_WORLD_SIZE={local_world} contradict each other; "
+            f"start with torchrun, or unset them"
+        )
     return Processes(rank, world, local_world)
 
 

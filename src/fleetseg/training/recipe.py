@@ -25,6 +25,9 @@ from fleetseg.training.recipe_loss import LossSection
 from fleetseg.training.recipe_optimiser import OptimiserSection, ScheduleSection
 from fleetseg.training.recipe_section import Section
 
+#: Names of recipes and stages; a stage's are those of files too.
+NAME, LONGEST_NAME = r"^[a-z0-9][a-z0-9_-]*$", 100
+
 
 class NetworkSection(Section):
     """Which network, and its options (alpha2, alpha3, …)."""
@@ -72,7 +75,7 @@ class DataSection(Section):
 class StageSection(Section):
     """One leg of training. Stages run in order and pass their weights on."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: str = Field(pattern=NAME, max_length=LONGEST_NAME)
     #: encoder: the encoder network against down-sampled labels (the papers' stage 1); network: the whole.
     part: Literal["encoder", "network"] = "network"
     epochs: int = Field(ge=1)
@@ -119,7 +122,7 @@ class StageSection(Section):
 class Recipe(Section):
     """A whole training run."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: str = Field(pattern=NAME, max_length=LONGEST_NAME)
     network: NetworkSection
     data: DataSection = DataSection()
     normalisation: Normalisation = Normalisation()
@@ -130,9 +133,9 @@ class Recipe(Section):
     #: torch.compile the training step: minutes to build, then faster epochs.
     compile: bool = False
     #: A packaged name, a checkpoint or a run's folder whose weights training starts from, as far as they fit.
-    init: str | None = None
+    init: str | None = Field(default=None, min_length=1)
     #: Where a run reads data if --data is not given.
-    default_data: str | None = None
+    default_data: str | None = Field(default=None, min_length=1)
     licence: str = ""
     stages: tuple[StageSection, ...] = Field(min_length=1, max_length=1000)
 

@@ -38,6 +38,9 @@ class DistillationSection(Section):
     def _check(self) -> DistillationSection:
         if not self.teachers or not all(self.teachers):
             raise ValueError("teacher is empty; name a model, a list of models, or self")
+        twice = next((name for name in self.teachers if self.teachers.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"teacher: {twice} is there twice; name each model once")
         if len(self.teachers) > 1 and SELF in self.teachers:
             raise ValueError("teacher: self cannot teach beside other models; name them, or self alone")
         if self.logits == self.channels == self.pairs == 0:

@@ -68,6 +68,8 @@ def _read(name_or_path: str) -> tuple[str, str]:
             return path.read_text(encoding="utf-8"), str(path)
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"{path}: the recipe cannot be read ({_one_line(error)})") from error
+    if (path / "recipe.yaml").is_file():
+        raise RecipeError(f"{path}: is the folder of a run; its recipe is {path / 'recipe.yaml'}")
     if name_or_path not in packaged_recipes():
         raise UnknownNameError("recipe", name_or_path, packaged_recipes())
     resource = resources.files("fleetseg") / "recipes" / f"{name_or_path}.yaml"
@@ -124,14 +126,17 @@ def _value(text: str, override: str) -> Any:
     # YAML 1.1 reads 2e-3 as a string; people mean a number.
     if isinstance(parsed, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", parsed):
         return float(parsed)
-    return parsed
+    # It reads 1:5 as 65, minutes and seconds; people mean the range of fleetseg tune.
+    return text if isinstance(parsed, int | float) and ":" in text else parsed
 
 
 def _descend(place: Any, part: str, key: str) -> Any:
     if isinstance(place, list):
         return place[_index(place, part, key)]
     if isinstance(place, dict):
-        return place.setdefault(part, {})
+        if place.get(part) is None:  # a complete recipe says null where a section is off
+            place[part] = {}
+        return place[part]
     raise RecipeError(f"--set {key}: '{part}' has no place below a plain value")
 
 
@@ -150,30 +155,61 @@ def _index(items: list[Any], part: str, key: str) -> int:
 
 def describe(error: ValidationError) -> str:
     """One sentence for the first problem pydantic found: the key, the value and what is legal."""
-    first = error.errors()[0]
-    location = first["loc"]
+    errors = error.errors()
+    first = errors[0]
+    location = _known(first["loc"])
     key = ".".join(str(part) for part in location)
-    message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}'; legal here: {', '.join(_section(location[:-1]).model_fields)}"
-    if first["type"] == "missing":
+    if first["type"] == "missing" and isinstance(location[-1], str):
         return f"the key '{key}' is missing"
     if first["type"] == "model_type":
         return f"{key}: a mapping is needed, with keys out of {', '.join(_section(location).model_fields)}"
+    # Where a value may be of several kinds, each of them complains.
+    messages = dict.fromkeys(_message(one) for one in errors if _known(one["loc"]) == location)
+    message = ", or: ".join(messages)
     given = first.get("input")
     known = isinstance(given, dict | list | BaseModel) or (isinstance(given, str) and given in message)
     shown = "" if known else f" (it is {given!r})"
     return f"{key}: {message}{shown}" if key else message
 
 
+def _message(error: Any) -> str:
+    """What pydantic says, in the words of YAML."""
+    context = error.get("ctx", {})
+    words = {
+        "tuple_type": "a list in brackets is needed",
+        "missing": "a value is missing there",
+        "too_short": f"a list of at least {context.get('min_length')} item is needed",
+        "too_long": f"a list of at most {context.get('max_length')} items is needed",
+    }
+    return str(words.get(error["type"], error["msg"].removeprefix("Value error, ")))
+
+
+def _known(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """`location` without what pydantic adds where a value may be of several kinds."""
+    model: type[BaseModel] | None = Recipe
+    for place, part in enumerate(location):
+        if isinstance(part, int):
+            continue
+        if model is None:
+            return location[:place]
+        if part in model.model_fields:
+            model = _inside(model, part)
+    return location
+
+
 def _section(location: tuple[int | str, ...]) -> type[BaseModel]:
     """The part of the schema at `location`."""
     model: type[BaseModel] = Recipe
     for part in location:
-        if isinstance(part, int):
-            continue
-        annotation = model.model_fields[part].annotation
-        for candidate in (annotation, *getattr(annotation, "__args__", ())):
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                model = candidate
+        if isinstance(part, str):
+            model = _inside(model, part) or model
     return model
+
+
+def _inside(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """The section that stands at a key, alone or in a list; None if a value stands there."""
+    annotation = model.model_fields[key].annotation
+    kinds = (annotation, *getattr(annotation, "__args__", ()))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

@@ -258,7 +258,7 @@ class Run:
         if self._statistics is None:
             mine = cached_class_statistics(self._undecoded, self.train_set) if self.processes.first else None
             self._statistics = broadcast(self.processes, mine)
-            self._note(absent_classes(self._statistics, self.train_set.labels))
+            self._note(absent_classes(self._statistics, self.train_set))
         return class_weights(self._statistics, weights, stage.loss.c)
 
     def _save(self, network: SegmentationNetwork, stage: str, epoch: int, scores: Scores | None) -> None:

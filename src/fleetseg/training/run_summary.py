@@ -75,17 +75,23 @@ def read_run(folder: Path) -> RunSummary:
     return RunSummary(folder, recipe, _epochs(files.history))
 
 
-def find_runs(root: Path) -> list[RunSummary]:
-    """The run in `root`, or all runs in folders below it, by name.
+def find_runs(root: Path) -> tuple[list[RunSummary], list[TrainingError]]:
+    """The run in `root`, or all runs in folders below it, by name; and why others cannot be read.
 
-    `UsageError` if there is none; a broken one raises `TrainingError`.
+    `UsageError` if there is none of either.
     """
     if not root.is_dir():
         raise UsageError(f"{root}: there is no such folder")
     folders = sorted(path.parent for path in root.rglob("recipe.yaml") if (path.parent / "data.json").is_file())
     if not folders:
         raise UsageError(f"{root}: holds no training run; fleetseg train RECIPE --out {root / 'NAME'} makes one")
-    return [read_run(folder) for folder in folders]
+    runs, broken = [], []
+    for folder in folders:
+        try:
+            runs.append(read_run(folder))
+        except TrainingError as error:
+            broken.append(error)
+    return runs, broken
 
 
 def _epochs(path: Path) -> tuple[Epoch, ...]:

@@ -19,7 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from fleetseg.atomic import write_text
-from fleetseg.errors import TrainingError, UsageError
+from fleetseg.errors import FleetsegError, RecipeError, TrainingError, UsageError
 from fleetseg.metrics import Scores
 from fleetseg.training.recipe import Recipe
 from fleetseg.training.recipe_file import load_recipe
@@ -50,20 +50,16 @@ class Search:
     """One search in one folder."""
 
     def __init__(self, plan: SearchPlan, out: Path, resume: bool, say: Say) -> None:
-        """Make or reopen the folder; `UsageError` if it holds another search or, without `resume`, any."""
+        """Make or reopen the folder.
+
+        `UsageError` if it holds another search or, without `resume`, any; `TrainingError` if its journal is broken.
+        """
         self.plan = plan
         self.out = out
         self.say = say
         self._open(resume)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = JournalStorage(JournalFileBackend(str(out / "study.journal")))
-        self.study = optuna.create_study(
-            storage=storage,
-            study_name="fleetseg",
-            direction="maximize",
-            load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
-        )
+        self.study = _study(out.resolve() / "study.journal")
 
     def _open(self, resume: bool) -> None:
         path = self.out / "search.json"
@@ -107,8 +103,12 @@ class Search:
 
     def _one(self, trial: Trial) -> None:
         settings = [f"{key.key}={key.setting(suggest(trial, key))}" for key in self.plan.keys]
-        recipe = load_recipe(self.plan.recipe, [*self.plan.settings, *settings], network=self.plan.network)
         self.say(f"trial {trial.number}: {', '.join(settings)}")
+        try:
+            recipe = load_recipe(self.plan.recipe, [*self.plan.settings, *settings], network=self.plan.network)
+        except RecipeError as error:  # each value is legal alone, these are not together
+            self._fail(trial, error)
+            return
         run = Run(recipe, self.plan.data, self.folder(trial.number), resume=True)
         run.watch = _Watch(trial, recipe)
         try:
@@ -117,18 +117,49 @@ class Search:
             self.study.tell(trial, state=TrialState.PRUNED)
             self.say(f"trial {trial.number}: pruned, below the median of earlier trials at that epoch")
         except TrainingError as error:
-            trial.set_user_attr("error", str(error))
-            self.study.tell(trial, state=TrialState.FAIL)
-            self.say(f"trial {trial.number}: failed: {error}")
+            self._fail(trial, error)
         else:
             self.study.tell(trial, 100 * run.best_miou)
             self.say(f"trial {trial.number}: mIoU {100 * run.best_miou:.2f}, best {self.study.best_value:.2f}")
             if self.study.best_trial.number == trial.number:
                 write_text(self.out / "best.yaml", recipe.to_yaml())
 
+    def _fail(self, trial: Trial, error: FleetsegError) -> None:
+        trial.set_user_attr("error", str(error))
+        self.study.tell(trial, state=TrialState.FAIL)
+        self.say(f"trial {trial.number}: failed: {error}")
+
     def folder(self, number: int) -> Path:
         """A trial's run."""
         return self.out / f"trial-{number:04d}"
+
+
+def _study(journal: Path) -> optuna.Study:
+    """The study in a journal, made if it is missing.
+
+    `journal` is absolute: Optuna's lock is a link beside it, and one that a kill left is only seen to be old if the
+    link leads to the journal.
+    """
+    _cut_half_line(journal)
+    try:
+        return optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(journal))),
+            study_name="fleetseg",
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS),
+        )
+    except (ValueError, KeyError) as error:
+        raise TrainingError(f"{journal}: is not the journal of a search ({error})") from error
+
+
+def _cut_half_line(journal: Path) -> None:
+    """What a kill or a full disk left of a line; another one behind it would make both unreadable."""
+    if not journal.is_file():
+        return
+    with journal.open("rb+") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
 
 
 class _Watch:

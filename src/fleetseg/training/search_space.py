@@ -45,7 +45,7 @@ def parse_key(text: str) -> SearchKey:
     if not key or not equals or not values:
         raise UsageError(f"--key {text}: write {_WAYS}")
     if ":" not in values:
-        choices = tuple(part.strip() for part in values.split(","))
+        choices = tuple(part.strip() for part in re.split(r",(?![^\[]*\])", values))  # not those inside a list
         if len(set(choices)) < 2 or not all(choices):
             raise UsageError(f"--key {text}: at least two different choices are needed, or a range; write {_WAYS}")
         return SearchKey(key, choices)

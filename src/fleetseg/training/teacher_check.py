@@ -15,7 +15,7 @@ from fleetseg.labels import IGNORE_INDEX
 from fleetseg.training.loader import TrainingSamples, shown_to_teacher
 from fleetseg.training.teacher import TeacherLogits, resized_like
 
-#: Samples looked at.
+#: Samples looked at, at most.
 COUNT = 16
 
 #: A share of right pixels lost by augmentation from which on it is said what to do.
@@ -32,8 +32,9 @@ def teacher_sentence(teacher: TeacherLogits, samples: TrainingSamples, only_righ
     as_they_are = _right(teacher, TrainingSamples(samples.samples, plain, samples.seed))
     if augmented is None or as_they_are is None:
         return None
+    count = len(_spread(len(samples)))
     sentence = (
-        f"the teacher labels {as_they_are:.1%} of the pixels of {COUNT} training samples as the data do, "
+        f"the teacher labels {as_they_are:.1%} of the pixels of {count} training samples as the data do, "
         f"{augmented:.1%} after augmentation"
     )
     if as_they_are - augmented > LARGE_LOSS and not only_right:
@@ -41,11 +42,16 @@ def teacher_sentence(teacher: TeacherLogits, samples: TrainingSamples, only_righ
     return sentence
 
 
+def _spread(length: int) -> list[int]:
+    """Up to `COUNT` numbers, evenly from the first to the last."""
+    return [int(number) for number in np.unique(np.linspace(0, length - 1, COUNT).astype(int))]
+
+
 def _right(teacher: TeacherLogits, samples: TrainingSamples) -> float | None:
     """The share over samples spread evenly, those of the first epoch."""
     right = labelled = 0
-    for index in np.linspace(0, len(samples) - 1, COUNT).astype(int):
-        item = samples[0, int(index)]
+    for index in _spread(len(samples)):
+        item = samples[0, index]
         if isinstance(item, FleetsegError):
             continue  # training will say what is wrong with it
         image, mask = item
