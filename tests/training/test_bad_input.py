@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shutil
@@ -155,6 +156,25 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     assert not list((tmp_path / "run").rglob("*.tmp*"))
     best = Run(make_recipe(), str(tiny_data), tmp_path / "run", resume=True).execute()
     assert load_checkpoint(best)[1].provenance["stage"] == "network"
+
+
+def test_a_disk_too_full_for_tensorboard_is_no_traceback(
+    make_recipe: MakeRecipe,
+    tiny_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It writes in a thread of its own."""
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RecordWriter, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        Run(make_recipe(), str(tiny_data), tmp_path / "run").execute()
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_too_little_memory_says_which_batch_fits(

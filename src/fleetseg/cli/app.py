@@ -90,6 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     try:
+        Path.cwd()
+    except FileNotFoundError:
+        complain("the folder in which this was started is gone; go to another one")  # PyTorch would die of it
+        return 1
+    try:
         status = build_app()(args=words, prog_name="fleetseg", standalone_mode=False, obj=words)
     except FleetsegError as error:
         complain(str(error))
@@ -116,10 +121,6 @@ def _refusal(error: OSError) -> str:
         return f"{error.filename}: {error.strerror}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):  # of writing to an open file
         return f"a file cannot be written ({error.strerror})"
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        return "the folder in which this was started is gone; go to another one"
     raise error
 
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+#: What `threading.excepthook` is.
+Hook = Callable[[threading.ExceptHookArgs], Any]
 
 _TALKATIVE = ("pytorch_lightning", "lightning_fabric", "lightning_utilities", "torch", "tensorboard")
 
@@ -17,6 +23,8 @@ def quiet_libraries() -> Iterator[None]:
 
     What matters to a user is raised or printed by fleetseg itself.
     """
+    hook = threading.excepthook
+    threading.excepthook = partial(_unless_of_tensorboard, hook)
     loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -27,5 +35,12 @@ def quiet_libraries() -> Iterator[None]:
                 warnings.simplefilter("ignore")
             yield
     finally:
+        threading.excepthook = hook
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _unless_of_tensorboard(show: Hook, arguments: threading.ExceptHookArgs) -> None:
+    """Show an exception that ended a thread, unless TensorBoard's writer raises it once more where it is called."""
+    if not type(arguments.thread).__module__.startswith("tensorboard."):
+        show(arguments)

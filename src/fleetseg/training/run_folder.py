@@ -107,7 +107,9 @@ class RunFolder:
         try:
             return DataRecord(**json.loads(self.data.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise TrainingError(f"{self.data}: not a run's record of its data ({error})") from error
+            raise TrainingError(
+                f"{self.data}: not a run's record of its data ({error}); delete it, and give --data DIR"
+            ) from error
 
     def _refuse_strange_files(self) -> None:
         for path in (self.best, self.last, self.history, self.root / "stages"):
