@@ -43,7 +43,8 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of the runs, in order")
     parser.add_argument("--data", required=True, help="data set whose val split is reported")
     parser.add_argument("--command", action="append", required=True, help="a run's exact command")
-    parser.add_argument("--before", type=Path, help="weights to mix in: those of the first run's end")
+    parser.add_argument("--before", type=Path, help="weights to mix in: those of an earlier run")
+    parser.add_argument("--before-is", default="those of the first run's end", help="--before in the card's words")
     parser.add_argument("--share", type=float, help="--before: their share of the mixture, between 0 and 1")
     parser.add_argument("--adjust", action="store_true", help="move each class's logits for the best mIoU on train")
     parser.add_argument("--machine", default="2 cores with AVX-512 and bf16, 24 GiB")
@@ -149,7 +150,7 @@ def model_card(
     )
     stages = ", ".join(f"{stage} {len(list(epochs))} epochs" for stage, epochs in groupby(r["stage"] for r in rows))
     recipes = [yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8")) for run in arguments.runs]
-    mixture = f"; {arguments.share:.0%} of them are those of the first run's end" if arguments.before else ""
+    mixture = f"; {arguments.share:.0%} of them are {arguments.before_is}" if arguments.before else ""
     mixture += "; each class's logit was then moved by a constant found on train" if arguments.adjust else ""
     seeds = ", ".join(str(recipe["seed"]) for recipe in recipes)
     commands = ", then ".join(f"`{command}`" for command in arguments.command)
