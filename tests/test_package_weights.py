@@ -51,3 +51,9 @@ def test_the_maintainers_folders_are_not_told(package_weights: ModuleType) -> No
     told = {"init": "/home/me/runs/enet", "stages": [{"teacher": "/data/t.pth", "epochs": 3}], "licence": "CC / BY"}
     found = package_weights.without_folders(told)
     assert found == {"init": "enet", "stages": [{"teacher": "t.pth", "epochs": 3}], "licence": "CC / BY"}
+
+
+def test_commands_are_a_numbered_list_with_remarks(package_weights: ModuleType) -> None:
+    assert package_weights.commands_text(["fleetseg train a", "fleetseg train b # stopped after 3 epochs"]) == (
+        "1. `fleetseg train a`\n2. `fleetseg train b`: stopped after 3 epochs"
+    )

@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("name", help="packaged name")
     parser.add_argument("runs", type=Path, nargs="+", help="folders of the runs, in order")
     parser.add_argument("--data", required=True, help="data set whose val split is reported")
-    parser.add_argument("--command", action="append", required=True, help="a run's exact command")
+    parser.add_argument("--command", action="append", required=True, help="a run's exact command [# remark]")
     parser.add_argument("--before", type=Path, help="weights to mix in: those of an earlier run")
     parser.add_argument("--before-is", default="those of the first run's end", help="--before in the card's words")
     parser.add_argument("--share", type=float, help="--before: their share of the mixture, between 0 and 1")
@@ -153,14 +153,14 @@ def model_card(
     mixture = f"; {arguments.share:.0%} of them are {arguments.before_is}" if arguments.before else ""
     mixture += "; each class's logit was then moved by a constant found on train" if arguments.adjust else ""
     seeds = ", ".join(str(recipe["seed"]) for recipe in recipes)
-    commands = ", then ".join(f"`{command}`" for command in arguments.command)
     return f"""# {name}
 
 {metadata.network.name} ({options}), {len(metadata.classes)} classes, {parameters:,} parameters.
 Files: `{name}.safetensors` (weights), `{name}.onnx` (height and width free), both with their metadata inside.
 
 ## How it was made
-- Command: {commands}
+{commands_text(arguments.command)}
+
 - Stages: {stages}. {hours:.2f} hours in epochs on {arguments.machine}, shared with other work at the time.
 - fleetseg {provenance["fleetseg"]}, torch {provenance["torch"]}, seed {seeds}.
 - Data: CamVid train (367 images, 480×360, SegNet's copy) and {scenes_text(recipes)} built-in
@@ -184,6 +184,15 @@ The weights were trained on CamVid's images, which SegNet's copy releases under 
 personal use only, no commercial use**. The code is MIT. One camera, one town, daylight: do not rely on it for
 safety, and expect less on other streets; train on your own images for those.
 """
+
+
+def commands_text(commands: list[str]) -> str:
+    """A numbered list; what follows a # is said beside the command."""
+    lines = []
+    for number, line in enumerate(commands, 1):
+        command, _, remark = line.partition(" # ")
+        lines.append(f"{number}. `{command.strip()}`" + (f": {remark.strip()}" if remark else ""))
+    return "\n".join(lines)
 
 
 def scenes_text(recipes: list[dict[str, Any]]) -> str:
