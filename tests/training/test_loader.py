@@ -188,6 +188,11 @@ def test_a_cache_that_would_not_fit_is_not_built(monkeypatch: pytest.MonkeyPatch
     assert cached(eleven, True) is eleven
 
 
+def test_what_is_drawn_has_no_file_on_disk(capsys: pytest.CaptureFixture[str]) -> None:
+    assert isinstance(cached(open_dataset("scenes:2", "train"), "disk"), CachedSamples)
+    assert "train: 2 images, 1.4 MB decoded, kept in memory" in capsys.readouterr().err
+
+
 def test_large_images_behind_a_small_one_are_seen_before_the_cache_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     class Growing(Numbers):
         def __getitem__(self, index: int) -> Sample:

@@ -108,7 +108,8 @@ def test_early_stopping_ends_the_stage(finished: Path) -> None:
     assert 2 <= len(scores) < 6
     assert scores[-1] <= scores[-2]
     assert all(old < new for old, new in pairwise(scores[:-1]))
-    assert load_checkpoint(finished / "last.safetensors")[1].provenance["epoch"] == len(scores)
+    for name in ("last.safetensors", "stages/average.safetensors"):
+        assert load_checkpoint(finished / name)[1].provenance["epoch"] == len(scores)
 
 
 def test_last_epoch_by_hand(tmp_path: Path) -> None:

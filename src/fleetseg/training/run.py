@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +10,13 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-import fleetseg
 from fleetseg.data.cached_statistics import cached_class_statistics
 from fleetseg.data.class_weights import ClassStatistics, class_weights
 from fleetseg.data.transforms import Augmentation
-from fleetseg.metadata import ModelMetadata
-from fleetseg.metrics import Scores
-from fleetseg.models import build_network, network_entry, register_network
+from fleetseg.models import build_network, register_network
 from fleetseg.models.backbone_weights import check_backbone_weights, load_backbone_weights
 from fleetseg.models.base import SegmentationNetwork
-from fleetseg.models.checkpoint import load_checkpoint, save_checkpoint, spec_of
+from fleetseg.models.checkpoint import load_checkpoint
 from fleetseg.training.allocator import keep_freed_memory
 from fleetseg.training.checks import check_data, check_shares, scenes_of
 from fleetseg.training.collectives import SharedStatistics, broadcast, wait_for_all
@@ -54,6 +49,7 @@ from fleetseg.training.quiet import quiet_libraries
 from fleetseg.training.recipe import Recipe, StageSection
 from fleetseg.training.run_folder import DataRecord, RunFolder
 from fleetseg.training.samples import CachedSamples, cached, silently
+from fleetseg.training.saved_weights import SavedWeights
 from fleetseg.training.teacher_check import teacher_sentence
 from fleetseg.training.trainer import make_trainer
 from fleetseg.variants import is_users
@@ -99,7 +95,7 @@ class Run:
             self.lock = self.folder.open(recipe, DataRecord.of(data, self.train_set, self.val_set), resume)
             wait_for_all(processes)
         self.history = History(self.folder.history)
-        self.best_miou = self._best_so_far()
+        self.weights = SavedWeights(self.folder, recipe, self.train_set)
         self._statistics: ClassStatistics | None = None
         #: Called in the first process after each epoch that was validated, when all of it is saved; may raise.
         self.watch: Watch | None = None
@@ -112,10 +108,10 @@ class Run:
                 network = fresh_network(self.recipe, self.recipe.stages[-1], self.train_set.labels.num_classes)
             check_backbone_weights(network, section.backbone_weights)
 
-    def _best_so_far(self) -> float:
-        if not self.folder.best.exists():
-            return -1.0
-        return float(load_checkpoint(self.folder.best)[1].provenance.get("val_miou", -1.0))
+    @property
+    def best_miou(self) -> float:
+        """The best validation mIoU so far, 0 to 1; -1 before there is one."""
+        return self.weights.best_miou
 
     def execute(self) -> Path:
         """Train what is not trained yet; returns the path of the best weights.
@@ -171,8 +167,7 @@ class Run:
         self._fit(stage, module, loader)
         final = module.best_network
         if self.processes.first:
-            metadata = self._metadata(final, stage.name, stage.epochs, None)
-            save_checkpoint(self.folder.finished(stage), final, metadata)
+            self.weights.finish(final, stage, last_epoch(stage, self.history))
         return final
 
     def _fit(self, stage: StageSection, module: TrainingModule, loader: DataLoader[Item]) -> None:
@@ -198,7 +193,7 @@ class Run:
         if self.processes.first:
             # The pictures come before the clock, which counts them as validation.
             callbacks = [FixedImages(self.val_set), *callbacks, LiveProgress(stage.name, stage.epochs, clock)]
-        epoch_end = EpochEnd(resume_point, self.history, self._save, clock, sampler, names, self.watch)
+        epoch_end = EpochEnd(resume_point, self.history, self.weights.save, clock, sampler, names, self.watch)
         return [*callbacks, epoch_end, EarlyStop(stage, self.history)]
 
     def _fitting_batch_size(self, module: TrainingModule) -> int | None:
@@ -260,37 +255,3 @@ class Run:
             self._statistics = broadcast(self.processes, mine)
             self._note(absent_classes(self._statistics, self.train_set))
         return class_weights(self._statistics, weights, stage.loss.c)
-
-    def _save(self, network: SegmentationNetwork, stage: str, epoch: int, scores: Scores | None) -> None:
-        metadata = self._metadata(network, stage, epoch, scores)
-        save_checkpoint(self.folder.last, network, metadata)
-        whole = network.registered_name == network_entry(self.recipe.network.name).name
-        if scores is not None and whole and scores.miou > self.best_miou:
-            self.best_miou = scores.miou
-            save_checkpoint(self.folder.best, network, metadata)
-
-    def _metadata(self, network: SegmentationNetwork, stage: str, epoch: int, scores: Scores | None) -> ModelMetadata:
-        labels = self.train_set.labels
-        crop = self.recipe.stages[-1].augmentation.crop
-        provenance: dict[str, Any] = {
-            "fleetseg": fleetseg.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "finished": time.strftime("%Y-%m-%d", time.gmtime()),
-            "data": self.train_set.name,
-            "stage": stage,
-            "epoch": epoch,
-            "recipe": self.recipe.model_dump(mode="json"),
-        }
-        if scores is not None:
-            provenance["val_miou"] = scores.miou
-        return ModelMetadata(
-            name=self.recipe.name,
-            network=spec_of(network),
-            classes=labels.names,
-            palette=labels.palette,
-            normalisation=self.recipe.normalisation,
-            train_size=crop,
-            licence=self.recipe.licence,
-            provenance=provenance,
-        )

@@ -63,16 +63,18 @@ def cached(
     """`dataset` kept decoded in memory or in a mapped file, as `where` and the room allow; `aloud` says its size.
 
     memory (or true): if it takes no more than `share` of what is free. disk: a file below the cache folder, kept
-    for later runs. auto: in memory, else on disk. Raises `DataError` for a broken sample and, for ``disk``,
-    `OutputError` if there is no room.
+    for later runs; what is drawn, not read from files, goes into memory. auto: in memory, else on disk.
+    Raises `DataError` for a broken sample and, for ``disk``, `OutputError` if there is no room.
     """
     if where is False:
         return dataset
     in_memory = CachedSamples(dataset)
     size = expected_bytes(in_memory)
-    if where != "disk" and size <= share * available_memory():
+    path = mapped_file(dataset) if where == "disk" else None
+    if path is None and size <= share * available_memory():
         return _announced(in_memory, size, "in memory", aloud)
-    path = mapped_file(dataset) if where in ("disk", "auto") else None
+    if where == "auto":
+        path = mapped_file(dataset)
     if path is None:
         return _announced(dataset, size, "nowhere but decoded in every epoch: the memory has no room for them", aloud)
     if not path.is_file() and size > 0.9 * free_disk(path):
