@@ -152,6 +152,7 @@ def model_card(
     recipes = [yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8")) for run in arguments.runs]
     mixture = f"; {arguments.share:.0%} of them are {arguments.before_is}" if arguments.before else ""
     mixture += "; each class's logit was then moved by a constant found on train" if arguments.adjust else ""
+    interval = real.interval()
     seeds = ", ".join(str(recipe["seed"]) for recipe in recipes)
     return f"""# {name}
 
@@ -171,8 +172,8 @@ Files: `{name}.safetensors` (weights), `{name}.onnx` (height and width free), bo
 
 ## What it scores
 CamVid val (101 images, unlabelled pixels ignored, one confusion matrix; `fleetseg evaluate {name} --data DIR`):
-**mIoU {cell(real.scores.miou)}**, class average accuracy {cell(real.scores.class_average_accuracy)}, global accuracy
-{cell(real.scores.global_accuracy)}. 200 unseen built-in scenes (`fleetseg evaluate {name} --data scenes:200`):
+**mIoU {cell(real.scores.miou)}** (95% interval over images {cell(interval.low)} to {cell(interval.high)}; one seed), class
+average accuracy {cell(real.scores.class_average_accuracy)}, global accuracy {cell(real.scores.global_accuracy)}. 200 unseen built-in scenes (`fleetseg evaluate {name} --data scenes:200`):
 **mIoU {cell(scenes.scores.miou)}**, global accuracy {cell(scenes.scores.global_accuracy)}.
 
 | class | IoU, CamVid val | accuracy, CamVid val | IoU, scenes |
