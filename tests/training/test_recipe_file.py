@@ -179,7 +179,7 @@ def test_the_papers_settings() -> None:
             assert (stage.optimiser.name, stage.optimiser.learning_rate) == ("adam", 5e-4)
             assert (stage.optimiser.weight_decay, stage.batch_size, stage.ema) == (decay, 10, None)
             assert (stage.loss.class_weights, stage.loss.c) == ("enet", c)
-            assert (stage.schedule.name, stage.schedule.step_epochs, stage.schedule.gamma) == ("step", 100, gamma)
+            assert (stage.schedule.name, stage.schedule.step_epochs, stage.schedule.gamma) == ("step", 50 if recipe is enet else 100, gamma)
     assert {stage.augmentation.flip for stage in enet.stages} == {0}
 
 
