@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import fleetseg.compilation
-from fleetseg.compiler.capture import capture
-from fleetseg.compiler.interpret import interpret
-from fleetseg.compiler.passes.order import PASSES
-from fleetseg.compiler.processor import extensions
 from fleetseg.compiler.target import TARGETS, target_named
 from fleetseg.models import build_network
 
+from .agreement import assert_agrees
 from .networks import randomised
 
 
@@ -25,33 +21,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("FLEETSEG_CACHE", str(tmp_path_factory.getbasetemp() / "libraries"))
 
 
-def interpreted(network: nn.Module, size: tuple[int, int], batch: np.ndarray) -> np.ndarray:
-    graph = capture(network, size, 3)
-    for rewrite in PASSES["bf16"]:
-        graph = rewrite(graph)
-    (name, value), *_ = graph.inputs.items()
-    padded = np.zeros(value.shape, np.float32)
-    padded[:, :, : batch.shape[2], : batch.shape[3]] = batch
-    return interpret(graph, {name: padded})[0][0]
-
-
-def assert_agrees(network: nn.Module, size: tuple[int, int], folder: Path, target: str, tolerance: float) -> None:
-    """Logits as the interpreter's, within `tolerance` of their largest: sums in another order round differently."""
-    if not set(TARGETS.get(target, TARGETS["generic"]).extensions) <= extensions():
-        pytest.skip(f"this processor does not run {target}")
-    model = fleetseg.compilation.compile(network, size, folder, precision="bf16", target=target, threads=2)
-    image = np.random.default_rng(3).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    batch = model.metadata.normalisation.apply(image)
-    with torch.inference_mode():
-        exact = network(torch.from_numpy(batch))[0].numpy()
-    largest = float(np.abs(exact).max())
-    logits = model.logits(image)
-    expected = interpreted(network, size, batch)[:, : logits.shape[1], : logits.shape[2]]
-    assert np.abs(logits - expected).max() <= tolerance * largest
-    assert 1e-5 * largest < np.abs(logits - exact).max() <= 0.05 * largest
-
-
-@pytest.mark.parametrize("target", ["host", "x86-64-v4", "x86-64-v3", "generic"])
+@pytest.mark.parametrize("target", ["host", "x86-64-v4-bf16", "x86-64-v4", "x86-64-v3", "generic"])
 def test_espnet(tmp_path: Path, target: str) -> None:
     network = randomised(build_network("espnet", 7, alpha2=1, alpha3=1), seed=1)
     assert_agrees(network, (41, 27), tmp_path, target, 0.02)
@@ -112,5 +82,6 @@ def test_half_the_memory(tmp_path: Path) -> None:
 def test_float32_asks_for_no_bf16_instructions() -> None:
     every = frozenset().union(*(target.extensions for target in TARGETS.values()))
     assert target_named("host", every).name == "x86-64-v4"
-    assert target_named("host", every, "bf16").name == "x86-64-v4-bf16"
-    assert target_named("host", every - {"avx512bf16"}, "bf16").name == "x86-64-v4"
+    assert target_named("host", every, "bf16").name == "x86-64-v4-amx"
+    assert target_named("host", every - {"amx-tile"}, "bf16").name == "x86-64-v4-bf16"
+    assert target_named("host", every - {"avx512bf16", "amx-tile"}, "bf16").name == "x86-64-v4"

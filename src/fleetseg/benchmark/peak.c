@@ -1,12 +1,12 @@
 /* How many multiply-adds the processor can do, all operands in registers. In front of this file stand:
  * LANES, float32 values of a vector; TARGET, the attribute of functions that use the wide instructions;
- * BF16, 1 if vdpbf16ps is there. */
+ * BF16, 1 if vdpbf16ps is there, 2 if tile registers are, which the process has asked for. */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <time.h>
-#if BF16
+#if BF16 == 1
 #include <immintrin.h>
 #endif
 
@@ -40,7 +40,26 @@ static TARGET float turn_float32(float start)
     return sum[0];
 }
 
-#if BF16
+#if BF16 == 2
+/* Multiply-adds of a tile of 16 x 16 sums, and of a turn. */
+enum { TILE = 16 * 16 * 32, OF_A_TURN = 4 * TILE };
+
+static TARGET float turn_bf16(float start)
+{
+    /* Palette 1; 64 bytes a row from byte 16 on, 16 rows from byte 48 on. */
+    static const unsigned char shapes[64] __attribute__((aligned(64))) = {
+        1, [16] = 64, [18] = 64, [20] = 64, [22] = 64, [24] = 64, [26] = 64,
+        [48] = 16, [49] = 16, [50] = 16, [51] = 16, [52] = 16, [53] = 16};
+    __asm__ volatile("ldtilecfg (%0)" ::"r"(shapes) : "memory");
+    for (int turn = 0; turn < TURNS; ++turn)
+        __asm__ volatile("tdpbf16ps %tmm5, %tmm4, %tmm0\n\ttdpbf16ps %tmm5, %tmm4, %tmm1\n\t"
+                         "tdpbf16ps %tmm5, %tmm4, %tmm2\n\ttdpbf16ps %tmm5, %tmm4, %tmm3");
+    __asm__ volatile("tilerelease");
+    return start;
+}
+#elif BF16
+enum { OF_A_TURN = 2 * LANES * ACCUMULATORS };
+
 static TARGET float turn_bf16(float start)
 {
     const __m512bh factor = _mm512_cvtne2ps_pbh(_mm512_set1_ps(0.5f), _mm512_set1_ps(0.25f));
@@ -77,7 +96,7 @@ static void *measure(void *argument)
 #if BF16
         if (task->kind == 1) {
             task->sink = turn_bf16(1e-6f);
-            operations += 4.0 * LANES * ACCUMULATORS * TURNS;
+            operations += 2.0 * OF_A_TURN * TURNS;
         } else
 #endif
         {
@@ -90,13 +109,13 @@ static void *measure(void *argument)
     return NULL;
 }
 
-/* GFLOP/s of that many threads together, kind 0 in float32, 1 in bf16 dot products; 0 if that is impossible. */
+/* GFLOP/s of that many threads together, kind 0 in float32, 1 in dot products of bf16; 0 if that is impossible. */
 __attribute__((visibility("default"))) double fleetseg_peak(int kind, int threads, double seconds)
 {
     static struct task tasks[MOST_THREADS];
     pthread_t others[MOST_THREADS];
     atomic_int waiting;
-    if (threads < 1 || threads > MOST_THREADS || kind < 0 || kind > BF16)
+    if (threads < 1 || threads > MOST_THREADS || kind < 0 || kind > (BF16 != 0))
         return 0;
     atomic_init(&waiting, threads);
     int started = 0;

@@ -24,8 +24,9 @@ class PeakMeter:
         self.compiler = find_compiler()
         found = extensions()
         self._threads = threads
-        self._has_bf16 = {"avx512f", "avx512bf16"} <= found
-        self._function = _load(self.compiler, target_named("host", found), self._has_bf16)
+        target = target_named("host", found, "bf16")
+        self._has_bf16 = target.dots
+        self._function = _load(self.compiler, target)
         self._best = [0.0, 0.0]
 
     def measure(self) -> None:
@@ -48,18 +49,17 @@ class PeakMeter:
         return {"fp32": self.gflops, "bf16": self.bf16_gflops}.get(precision)
 
 
-def source_text(target: Target, bf16: bool) -> str:
+def source_text(target: Target) -> str:
     """The C file for a target."""
-    names = (*target.extensions, "avx512bf16") if bf16 else target.extensions
-    attribute = f'__attribute__((target("{",".join(names)}")))' if names else ""
-    head = f"#define LANES {target.lanes}\n#define TARGET {attribute}\n#define BF16 {int(bf16)}\n"
+    attribute = f'__attribute__((target("{",".join(target.extensions)}")))' if target.extensions else ""
+    head = f"#define LANES {target.lanes}\n#define TARGET {attribute}\n#define BF16 {target.dots + target.tiles}\n"
     return head + (resources.files("fleetseg.benchmark") / "peak.c").read_text(encoding="utf-8")
 
 
-def _load(compiler: list[str], target: Target, bf16: bool) -> Any:
+def _load(compiler: list[str], target: Target) -> Any:
     with tempfile.TemporaryDirectory(prefix="fleetseg-") as folder:
         source, library = Path(folder) / "peak.c", Path(folder) / "peak.so"
-        source.write_text(source_text(target, bf16))
+        source.write_text(source_text(target))
         source.with_suffix(".h").touch()
         build_library(source, library, compiler)
         # The library stays mapped after its file is gone.

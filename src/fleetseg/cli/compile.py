@@ -42,7 +42,7 @@ def compile_command(
         typer.Option(
             "--target",
             metavar="NAME",
-            help="host, x86-64-v4-bf16, x86-64-v4 (AVX-512), x86-64-v3 (AVX2) or generic.",
+            help="host, x86-64-v4-amx, x86-64-v4-bf16, x86-64-v4 (AVX-512), x86-64-v3 (AVX2) or generic.",
         ),
     ] = "host",
     precision: Annotated[

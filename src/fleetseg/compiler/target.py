@@ -22,6 +22,8 @@ class Target:
     native_lanes: tuple[int, ...] = ()
     #: Whether an instruction adds products of bf16 pairs to float32.
     dots: bool = False
+    #: Whether it has tile registers for such products.
+    tiles: bool = False
     #: Bytes of the first data cache.
     first_cache_bytes: int = 32 << 10
     #: Bytes of maps that are read again at full speed: what a share of the last cache may hold.
@@ -35,12 +37,21 @@ class Target:
 
 _AVX2 = ("avx2", "fma")
 _AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl", *_AVX2)
-_DOTS = "x86-64-v4-bf16"
+_DOTS = (*_AVX512, "avx512bf16")
 
 TARGETS = {
     target.name: target
     for target in (
-        Target(_DOTS, lanes=16, registers=32, extensions=(*_AVX512, "avx512bf16"), native_lanes=(4, 8, 16), dots=True),
+        Target(
+            "x86-64-v4-amx",
+            lanes=16,
+            registers=32,
+            extensions=(*_DOTS, "amx-tile", "amx-bf16"),
+            native_lanes=(4, 8, 16),
+            dots=True,
+            tiles=True,
+        ),
+        Target("x86-64-v4-bf16", lanes=16, registers=32, extensions=_DOTS, native_lanes=(4, 8, 16), dots=True),
         Target("x86-64-v4", lanes=16, registers=32, extensions=_AVX512, native_lanes=(4, 8, 16)),
         Target("x86-64-v3", lanes=8, registers=16, extensions=_AVX2, native_lanes=(4, 8)),
         # GNU vectors of 128 bits: SSE2, NEON, SIMD128 of WebAssembly, or whatever the compiler makes of them.

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from fleetseg.compiler.emit.block import Block, grid_size
 from fleetseg.compiler.emit.conv import (
-    Block,
     block_units,
-    grid_size,
     macs_of,
     pack,
     pixel_loop,
     runs,
     stage_code,
     start_code,
+    value_of,
 )
 from fleetseg.compiler.emit.conv_plan import Chain, chains_of
+from fleetseg.compiler.emit.tiles import fits, parameter_words, shape_call
 from fleetseg.compiler.emit.unit import KERNEL_SIGNATURE, Kernel, Unit, indented
 from fleetseg.compiler.ir import Node
 from fleetseg.compiler.schedule import PixelBlock, pixel_blocks, vector_lanes
@@ -33,6 +34,8 @@ def emit_conv_classes(unit: Unit, node: Node, name: str) -> None:
         row = f"2 * y + {chain.sub_row}" if shuffled else "y"
         body += [indented(line) for line in _row(unit, row, node.type.shape[3], _calls(unit, node, chain))]
     body.append("}")
+    if fits(unit, node):
+        body.append("TILE_RELEASE();")
     function = unit.add_function("kernel", KERNEL_SIGNATURE, indented("\n".join(body)))
     rows = grid_size(node)[0]
     unit.add_kernel(Kernel(function, rows, name, node.place, "classes", macs_of(chains, node)))
@@ -78,7 +81,7 @@ def _row(unit: Unit, row: str, width: int, calls: list[str]) -> list[str]:
 def _calls(unit: Unit, node: Node, chain: Chain) -> list[str]:
     blocking = block_units(unit, node, chain, 2 * chain.accumulators, 1)
     source = unit.view(node.inputs[0])
-    lines: list[str] = []
+    lines = [shape_call(unit, chain)] if fits(unit, node) else []
     for pixels in blocking.pixels:
         function, start = _function(unit, node, chain, blocking.lanes, pixels, blocking.units)
         stride = chain.stages[0].stride[1]
@@ -93,17 +96,16 @@ def _function(
     unit: Unit, node: Node, chain: Chain, n: int, pixels: PixelBlock, sizes: tuple[int, ...]
 ) -> tuple[str, int]:
     """The function for all classes of one pixel block, and where its weights start."""
-    stage = chain.stages[0]
-    source = unit.view(node.inputs[0]).buffer
+    source, tiles = unit.view(node.inputs[0]).buffer, fits(unit, node)
     pairs = [(a, v) for a in range(chain.accumulators) for v in range(len(pixels.offsets))]
     lines = [f"f{n} best{a}_{v} = splat{n}(-INFINITY); i{n} id{a}_{v} = {{0}};" for a, v in pairs]
     lines.append("int base = 0;")
     packed, first = [], 0
     for size, count in runs(sizes):
-        block = Block(node, chain, n, pixels.offsets, size, source, unit.target.dots)
+        block = Block(node, chain, n, pixels.offsets, size, source, unit.target.dots, tiles)
         packed += [pack(block, first + index * size) for index in range(count)]
         first += size * count
-        chunk = [*start_code(block), *stage_code(block, stage), *_compare(block)]
+        chunk = [*start_code(block), *stage_code(block, 0), *_compare(block)]
         lines += [f"for (int b = 0; b < {count}; ++b, base += {size}) {{", *(indented(line) for line in chunk), "}"]
     lines += _store(n, chain.accumulators, pixels)
     signature = "void NAME(const float *in, const word *w, uint8_t *out, int grid_row)"
@@ -115,12 +117,13 @@ def _compare(block: Block) -> list[str]:
     stage, n = block.chain.stages[0], block.lanes
     count = stage.epilogue.parameter_count
     lines = []
-    for u, accumulators in enumerate(block.names()):
-        for a, vectors in enumerate(accumulators):
-            for v, name in enumerate(vectors):
-                lines += stage.epilogue.code(n, name, u, 0, f"(w + {u * count})")
-                lines.append(f"better{n}(&best{a}_{v}, &id{a}_{v}, {name}, base + {u});")
-    return [*lines, f"w += {count * block.units};"]
+    for u in range(block.units):
+        for a in range(block.chain.accumulators):
+            for v in range(len(block.offsets)):
+                steps = stage.epilogue.code(n, "value", u, 0, f"(w + {u * count})")
+                better = f"better{n}(&best{a}_{v}, &id{a}_{v}, value, base + {u});"
+                lines.append(" ".join(["{", f"f{n} value = {value_of(block, u, a, v)};", *steps, better, "}"]))
+    return [*lines, f"w += {parameter_words(block, 0)};"]
 
 
 def _store(n: int, accumulators: int, pixels: PixelBlock) -> list[str]:

@@ -10,54 +10,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from fleetseg.compiler.emit.block import Block, grid_size, over_rows
 from fleetseg.compiler.emit.conv_plan import Chain, Stage, chains_of
 from fleetseg.compiler.emit.epilogue import Operand
+from fleetseg.compiler.emit.tiles import (
+    WORDS,
+    choose_tile_blocks,
+    fits,
+    pack_tiles,
+    parameter_words,
+    shape_call,
+    tile_stage,
+    tile_start,
+    tile_value,
+)
 from fleetseg.compiler.emit.unit import KERNEL_SIGNATURE, Condition, Floats, Kernel, Unit, indented
 from fleetseg.compiler.emit.vectors import strided_load
 from fleetseg.compiler.ir import Node
-from fleetseg.compiler.memory import ALIGNMENT, Buffer, View
+from fleetseg.compiler.memory import ALIGNMENT, View
 from fleetseg.compiler.schedule import ELEMENT, LINE, Blocking, PixelBlock, Window, choose_blocking
 
 #: How many channels ahead their cache lines are asked for.
 CHANNELS_AHEAD = 4
-
-
-@dataclass(frozen=True)
-class Block:
-    """What the code of one register block depends on."""
-
-    node: Node
-    chain: Chain
-    lanes: int
-    #: Pixel offsets of the vectors.
-    offsets: tuple[int, ...]
-    units: int
-    source: Buffer
-    #: Whether an instruction takes pairs of bf16 as they lie.
-    dots: bool = False
-
-    @property
-    def halves(self) -> tuple[str, ...]:
-        """What is done to a loaded vector; twice where the halves of its pairs are multiplied one after the other."""
-        if self.source.element == "bf16" and not self.dots:
-            return (f"low_half{self.lanes}", f"high_half{self.lanes}")
-        return ("",)
-
-    @property
-    def multiplies_pairs(self) -> bool:
-        """Whether a multiply-add takes two channels at once."""
-        return self.source.element == "bf16" and self.dots
-
-    def names(self) -> list[list[list[str]]]:
-        """Accumulator variables by unit, accumulator and pixel vector."""
-        return [
-            [[f"a{u}_{a}_{v}" for v in range(len(self.offsets))] for a in range(self.chain.accumulators)]
-            for u in range(self.units)
-        ]
 
 
 def emit_conv(unit: Unit, node: Node, name: str) -> None:
@@ -73,17 +51,13 @@ def emit_conv(unit: Unit, node: Node, name: str) -> None:
     for chain in chains:
         rows += _chain_calls(unit, node, chain, sources)
     body += ["for (int y = first; y < last; ++y) {", *(indented(line) for line in rows), "}"]
+    if fits(unit, node):
+        body.append("TILE_RELEASE();")
     function = unit.add_function("kernel", KERNEL_SIGNATURE, indented("\n".join(body)))
     # The arg-max has a copy of the last convolution; its stored form serves those who want logits alone.
     when: Condition = "logits" if node.name == unit.graph.outputs[0] and not unit.graph.users(node.name) else "always"
     rows_of_grid = grid_size(node)[0]
     unit.add_kernel(Kernel(function, rows_of_grid, name, node.place, when, macs_of(chains, node)))
-
-
-def grid_size(node: Node) -> tuple[int, int]:
-    """(rows, columns) of the grid on which the convolution works: half of a shuffled result's."""
-    height, width = node.type.shape[2:]
-    return (height // 2, width // 2) if node.attributes.get("shuffle") == 2 else (height, width)
 
 
 def macs_of(chains: Sequence[Chain], node: Node) -> int:
@@ -121,22 +95,23 @@ def window_of(chain: Chain, lanes: int) -> Window:
 
 
 def _chain_calls(unit: Unit, node: Node, chain: Chain, sources: dict[str, str]) -> list[str]:
+    tiles = fits(unit, node)
     blocking = block_units(unit, node, chain, 0, 2 if unit.view(node.name).paired else 1)
     source = unit.view(node.inputs[0])
     # Every pixel block reads the same weights.
     weights: list[tuple[int, int]] = []
     position = 0
     for units, count in runs(blocking.units):
-        block = Block(node, chain, blocking.lanes, (0,), units, source.buffer, unit.target.dots)
+        block = Block(node, chain, blocking.lanes, (0,), units, source.buffer, unit.target.dots, tiles)
         packed = [pack(block, position + index * units) for index in range(count)]
         weights.append((unit.add_weights(np.concatenate(packed)), packed[0].size))
         position += units * count
-    lines: list[str] = []
+    lines = [shape_call(unit, chain)] if tiles else []
     for pixels in blocking.pixels:
         calls: list[str] = []
         position = 0
         for (units, count), place in zip(runs(blocking.units), weights, strict=True):
-            block = Block(node, chain, blocking.lanes, pixels.offsets, units, source.buffer, unit.target.dots)
+            block = Block(node, chain, blocking.lanes, pixels.offsets, units, source.buffer, unit.target.dots, tiles)
             function = _block_function(unit, block)
             calls += _calls(unit, block, function, source, position, count, place, sources)
             position += units * count
@@ -146,6 +121,9 @@ def _chain_calls(unit: Unit, node: Node, chain: Chain, sources: dict[str, str]) 
 
 def block_units(unit: Unit, node: Node, chain: Chain, held: int, group: int) -> Blocking:
     """Register blocks of whole groups of units; the last group may lack some."""
+    if fits(unit, node):
+        unit.lanes.add(WORDS)
+        return choose_tile_blocks(chain, grid_size(node)[1])
     groups = -(-chain.units // group)
     window = window_of(chain, unit.target.lanes)
     width = grid_size(node)[1]
@@ -229,6 +207,8 @@ def _operand_address(view: View, channel: int, units: int, operand: Operand, shu
 
 def pack(block: Block, first: int) -> Floats:
     """The weights of units [first, first + block.units) in the order in which the block function reads them."""
+    if block.tiles:
+        return pack_tiles(block, first)
     own = slice(first, first + block.units)
     parts: list[Floats] = []
     for index, stage in enumerate(block.chain.stages):
@@ -255,10 +235,10 @@ def _block_function(unit: Unit, block: Block) -> str:
     arguments += [f"const {operand.element} *{operand.argument}" for operand in operands]
     lines = start_code(block)
     for index, stage in enumerate(block.chain.stages):
-        lines += stage_code(block, stage)
+        lines += stage_code(block, index)
         if index:
             lines += _advance(unit, block, stage, block.chain.stages[index - 1])
-        lines += _store_code(unit, block, stage)
+        lines += _store_code(unit, block, index)
     lines.append("(void)grid_row; (void)y;")
     signature = f"void NAME({', '.join(arguments)}, int grid_row, int y)"
     return unit.add_function("block", signature, indented("\n".join(lines)))
@@ -279,6 +259,8 @@ def _advance(unit: Unit, block: Block, stage: Stage, before: Stage) -> list[str]
 
 def start_code(block: Block) -> list[str]:
     """C: declare the accumulators with their start values."""
+    if block.tiles:
+        return tile_start(block)
     n, lines, position = block.lanes, [], 0
     for unit_names in block.names():
         for vectors in unit_names:
@@ -288,8 +270,11 @@ def start_code(block: Block) -> list[str]:
     return [*lines, f"w += {position};"]
 
 
-def stage_code(block: Block, stage: Stage) -> list[str]:
-    """C: add the stage's taps to the accumulators; `in` stands at channel 0 of row 0, `grid_row` is the row."""
+def stage_code(block: Block, index: int) -> list[str]:
+    """C: add a stage's taps to the accumulators; `in` stands at channel 0 of row 0, `grid_row` is the row."""
+    if block.tiles:
+        return tile_stage(block, index)
+    stage = block.chain.stages[index]
     channels = stage.weights.shape[2] // len(block.halves)
     taps = _taps(block.chain, stage)
     per_channel = len(taps) * block.units * len(block.halves)
@@ -299,20 +284,7 @@ def stage_code(block: Block, stage: Stage) -> list[str]:
         *(indented(line) for line in _tap_code(block, stage, taps)),
         "}",
     ]
-    height = block.source.height
-    lines: list[str] = []
-    if len(stage.rows) > 1 and stage.rows == tuple(range(stage.rows[0], stage.rows[-1] + 1)):
-        first = f"grid_row * {stage.stride[0]} + {stage.rows[0] * stage.dilation[0] - stage.padding[0]}"
-        lines.append(f"for (int k = 0, r = {first}; k < {len(stage.rows)}; ++k, r += {stage.dilation[0]}) {{")
-        lines += [indented(line) for line in _row_code(block, inner, height, per_channel * channels, True)]
-        return [*lines, "}"]
-    for ky in stage.rows:
-        offset = ky * stage.dilation[0] - stage.padding[0]
-        lines += ["{", f"    const int r = grid_row * {stage.stride[0]} + {offset};"]
-        reachable = offset >= 0 and (grid_rows(block) - 1) * stage.stride[0] + offset < height
-        lines += [indented(line) for line in _row_code(block, inner, height, per_channel * channels, not reachable)]
-        lines.append("}")
-    return lines
+    return over_rows(block, stage, inner, per_channel * channels)
 
 
 def _prefetches(block: Block, stage: Stage) -> list[str]:
@@ -328,26 +300,6 @@ def _prefetches(block: Block, stage: Stage) -> list[str]:
     last = (block.offsets[-1] + block.lanes - 1) * stage.stride[1] + max(shifts)
     ahead = CHANNELS_AHEAD * block.source.segment
     return [f"__builtin_prefetch(p + {ahead + at});" for at in range(first, last + 1, LINE // ELEMENT)]
-
-
-def grid_rows(block: Block) -> int:
-    """Rows of the convolution's grid."""
-    height = block.node.type.shape[2]
-    return height // 2 if block.node.attributes.get("shuffle") == 2 else height
-
-
-def _row_code(block: Block, inner: list[str], height: int, weights: int, guarded: bool) -> list[str]:
-    """C: one kernel row; outside the map all its taps are zero, so they are skipped."""
-    body = [f"const float *p = in + {block.source.row_offset('r')};", *inner]
-    if not guarded:
-        return body
-    return [
-        f"if (r < 0 || r >= {height}) {{",
-        f"    w += {weights};",
-        "} else {",
-        *(indented(line) for line in body),
-        "}",
-    ]
 
 
 def _tap_code(block: Block, stage: Stage, taps: Sequence[tuple[int, int]]) -> list[str]:
@@ -380,8 +332,9 @@ def _multiply_add(block: Block, accumulator: str, vector: int) -> str:
     return f"{accumulator} += x{vector} * s;"
 
 
-def _store_code(unit: Unit, block: Block, stage: Stage) -> list[str]:
+def _store_code(unit: Unit, block: Block, index: int) -> list[str]:
     """C: the epilogue and the stores; of a result in bf16 two units make an element."""
+    stage = block.chain.stages[index]
     view, count = unit.view(block.node.name), stage.epilogue.parameter_count
     n, segment = block.lanes, view.buffer.segment
     lines: list[str] = []
@@ -397,7 +350,7 @@ def _store_code(unit: Unit, block: Block, stage: Stage) -> list[str]:
                     value = f"pair{n}(v0, {'v1' if first + 1 < block.units else f'splat{n}(0.0f)'})"
                 to = first // 2 if view.paired else first
                 lines.append(" ".join(["{", *done, f"store{n}(out + {to * segment + at}, {value});", "}"]))
-    return [*lines, f"w += {count * block.units};"]
+    return [*lines, f"w += {parameter_words(block, index)};"]
 
 
 def _columns(block: Block, offset: int) -> tuple[int, ...]:
@@ -408,8 +361,14 @@ def _columns(block: Block, offset: int) -> tuple[int, ...]:
 
 def _value(block: Block, unit: int, vector: int, sub_pixel: int) -> str:
     """C: an accumulator, or the first or second half of two that alternate."""
-    names = block.names()[unit]
     if block.node.attributes.get("shuffle") != 2:
-        return names[0][vector]
+        return value_of(block, unit, 0, vector)
     half = ("low", "high")[sub_pixel]
-    return f"{half}{block.lanes}({names[0][vector]}, {names[1][vector]})"
+    return f"{half}{block.lanes}({value_of(block, unit, 0, vector)}, {value_of(block, unit, 1, vector)})"
+
+
+def value_of(block: Block, unit: int, accumulator: int, vector: int) -> str:
+    """C: the sums of a unit's accumulator at a pixel vector."""
+    if block.tiles:
+        return tile_value(block, unit, accumulator, vector)
+    return block.names()[unit][accumulator][vector]

@@ -10,6 +10,7 @@ import numpy as np
 
 from fleetseg.compiler.emit.functions import function_helpers
 from fleetseg.compiler.emit.processor_check import processor_check
+from fleetseg.compiler.emit.tiles import HELPERS as TILE_HELPERS
 from fleetseg.compiler.emit.unit import Floats, Kernel, Unit
 from fleetseg.compiler.emit.unpooling_vectors import unpooling_helper
 from fleetseg.compiler.emit.vectors import vector_helpers
@@ -74,6 +75,7 @@ def source_text(unit: Unit, prefix: str, description: str, size_text: str) -> st
         _open_target(extensions),
         "#define HELPER static inline __attribute__((unused, always_inline))\n",
         vectors,
+        TILE_HELPERS if unit.target.tiles else "",
         *(unpooling_helper(n, unit.target) for n in unpooling),
         function_helpers(unit.lanes, unit.functions.values()),
         *unit.functions.values(),

@@ -9,6 +9,7 @@ import numpy as np
 from fleetseg.compiler.emit.functions import c_float
 from fleetseg.compiler.emit.unit import KERNEL_SIGNATURE, Kernel, Unit, indented
 from fleetseg.compiler.memory import Buffer, View
+from fleetseg.compiler.schedule import pixel_blocks, vector_lanes
 from fleetseg.metadata import Normalisation
 
 
@@ -41,29 +42,32 @@ def emit_image(unit: Unit, normalisation: Normalisation, size: tuple[int, int]) 
             f"    memset(o{channel} + {width}, 0, {view.buffer.segment - width} * sizeof(float));",
         ]
     if view.paired:
-        body += _pairs(view, normalisation, sources, width)
+        body += _pairs(unit, view, normalisation, sources, width)
     body.append("}")
     function = unit.add_function("kernel", KERNEL_SIGNATURE, indented("\n".join(body)))
     unit.add_kernel(Kernel(function, view.buffer.height, "image", "the image, normalised"))
 
 
-def _pairs(view: View, normalisation: Normalisation, sources: Sequence[int], width: int) -> list[str]:
-    """C: two channels an element, each rounded to bf16."""
+def _pairs(unit: Unit, view: View, normalisation: Normalisation, sources: Sequence[int], width: int) -> list[str]:
+    """C: two channels an element, each rounded to bf16, by way of a row of float32 a channel."""
     factors = np.float32(normalisation.scale) / np.asarray(normalisation.std, np.float32)
-
-    def value(channel: int) -> str:
-        mean = c_float(float(np.float32(normalisation.mean[channel])))
-        return f"((float)p[x * {len(sources)} + {sources[channel]}] - {mean}) * {c_float(float(factors[channel]))}"
-
+    lanes = vector_lanes(width, unit.target)
+    unit.lanes.add(lanes)
     lines = []
-    for low in range(0, len(sources), 2):
-        high = f" | (nearest_bf16({value(low + 1)}) & 0xffff0000u)" if low + 1 < len(sources) else ""
+    for channel, source in enumerate(sources):
+        mean, factor = c_float(float(np.float32(normalisation.mean[channel]))), c_float(float(factors[channel]))
         lines += [
-            f"    uint32_t *o{low} = (uint32_t *)(void *)(row + {view.start(low)});",
+            f"    float c{channel}[{width}];",
             f"    for (int x = 0; x < {width}; ++x)",
-            f"        o{low}[x] = (nearest_bf16({value(low)}) >> 16){high};",
-            f"    memset(o{low} + {width}, 0, {view.buffer.segment - width} * sizeof(float));",
+            f"        c{channel}[x] = ((float)p[x * {len(sources)} + {source}] - {mean}) * {factor};",
         ]
+    for low in range(0, len(sources), 2):
+        high = f"load{lanes}(c{low + 1} + x)" if low + 1 < len(sources) else f"splat{lanes}(0.0f)"
+        lines.append(f"    float *o{low} = row + {view.start(low)};")
+        for block in pixel_blocks(width, lanes, 1):
+            loop = f"    for (int i = 0, x = {block.start}; i < {block.count}; ++i, x += {block.step or width})"
+            lines += [loop, f"        store{lanes}(o{low} + x, pair{lanes}(load{lanes}(c{low} + x), {high}));"]
+        lines.append(f"    memset(o{low} + {width}, 0, {view.buffer.segment - width} * sizeof(float));")
     return lines
 
 

@@ -17,9 +17,11 @@ _FLAGS = {
     "avx512bw": (7, 0, 1, 30),
     "avx512vl": (7, 0, 1, 31),
     "avx512bf16": (7, 1, 0, 5),
+    "amx-bf16": (7, 0, 3, 22),
+    "amx-tile": (7, 0, 3, 24),
 }
-#: Registers that the system must save, as bits of XCR0: those of SSE and AVX, and the masks and halves of AVX-512.
-_AVX_STATE, _AVX512_STATE = 0x6, 0xE6
+#: Registers that the system must save, as bits of XCR0: those of SSE and AVX, the masks and halves of AVX-512, tiles.
+_AVX_STATE, _AVX512_STATE, _TILE_STATE = 0x6, 0xE6, 0x600E6
 
 _HELPERS = """\
 #include <cpuid.h>
@@ -43,11 +45,32 @@ static int system_saves(unsigned state)
 """
 
 
+#: Linux gives a process tiles only on request (its documentation: arch/x86/xstate), others are not known here.
+_TILES_ALLOWED = """\
+extern long syscall(long number, ...);
+
+static int tiles_allowed(void)
+{
+#if defined(__linux__)
+    enum { ARCH_PRCTL = 158, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    return syscall(ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return 0;
+#endif
+}
+
+"""
+
+
 def processor_check(extensions: Sequence[str]) -> str:
     """C: ``processor_fits()``, 1 where all the extensions may be used."""
     if not extensions:
         return "static int processor_fits(void)\n{\n    return 1;\n}\n"
+    tiles = "amx-tile" in extensions
     state = _AVX512_STATE if any(name.startswith("avx512") for name in extensions) else _AVX_STATE
+    state = _TILE_STATE if tiles else state
     has = [f"processor_has({', '.join(map(str, _FLAGS[name]))}) /* {name} */" for name in extensions]
+    has += ["tiles_allowed()"] if tiles else []
     conditions = "\n        && ".join([f"system_saves({state:#x}u)", *has])
-    return f"{_HELPERS}static int processor_fits(void)\n{{\n    return {conditions};\n}}\n"
+    helpers = _HELPERS + (_TILES_ALLOWED if tiles else "")
+    return f"{helpers}static int processor_fits(void)\n{{\n    return {conditions};\n}}\n"

@@ -54,16 +54,6 @@ HELPER void better{n}(f{n} *best, i{n} *id, f{n} v, int32_t c)
 
 _PREFIX = {4: "_mm", 8: "_mm256", 16: "_mm512"}
 
-#: The bits of a float32 such that the upper half is the nearest bf16, ties to even.
-_NEAREST = """\
-HELPER uint32_t nearest_bf16(float v)
-{
-    uint32_t b;
-    __builtin_memcpy(&b, &v, sizeof b);
-    return b + 0x7fffu + ((b >> 16) & 1u);
-}
-"""
-
 #: Two channels of bf16 in a vector of 32-bit elements: as float32, and from float32 to the nearest, ties to even.
 _HALVES = """\
 HELPER f{n} low_half{n}(f{n} pair) {{ return (f{n})((i{n})pair << 16); }}
@@ -103,8 +93,7 @@ HELPER f{n} dot{n}(f{n} sum, f{n} pairs, f{n} weights)
 
 def vector_helpers(lanes: Iterable[int], target: Target) -> str:
     """Types and helpers for those lane counts and, where interleaving needs them, their halves."""
-    parts = [_for_lanes(n, target) for n in sorted(set(lanes))]
-    return "\n".join([_NEAREST, *parts])
+    return "\n".join(_for_lanes(n, target) for n in sorted(set(lanes)))
 
 
 def _for_lanes(n: int, target: Target) -> str:
