@@ -50,7 +50,7 @@ def compile_command(
         typer.Option(
             "--precision",
             metavar="NAME",
-            help="fp32, or bf16: half the memory, twice the speed where the processor has it.",
+            help="fp32, or bf16: half the memory, two to three times the speed where the processor has it.",
         ),
     ] = "fp32",
     threads: ThreadsOption = None,

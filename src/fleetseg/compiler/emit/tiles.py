@@ -20,8 +20,8 @@ from fleetseg.compiler.schedule import Blocking, near_equal, pixel_blocks, vecto
 
 #: Rows of a tile, and 32-bit words of a row.
 ROWS = WORDS = 16
-#: Registers for sums, and those for operands.
-SUMS, FIRST_OPERAND = 4, 4
+#: Registers for sums; 4 and 5 are for weights, 6 and 7 for pixels.
+SUMS = 4
 
 #: Of the assembler itself: gcc's macros for these let it move stores to memory across them.
 HELPERS = """\
@@ -100,9 +100,8 @@ def choose_tile_blocks(chain: Chain, width: int) -> Blocking:
 def shape_call(unit: Unit, chain: Chain) -> str:
     """C: let the registers have the chain's shapes."""
     numbers = ", ".join(map(str, shapes_of(chain).bytes()))
-    body = (
-        f"    static const uint8_t shapes[64] __attribute__((aligned(64))) = {{{numbers}}};\n    TILE_SHAPES(shapes);"
-    )
+    table = f"static const uint8_t shapes[64] __attribute__((aligned(64))) = {{{numbers}}};"
+    body = indented(f"{table}\nTILE_SHAPES(shapes);")
     return f"{unit.add_function('shapes', 'void NAME(void)', body)}();"
 
 
