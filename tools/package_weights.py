@@ -172,8 +172,9 @@ Files: `{name}.safetensors` (weights), `{name}.onnx` (height and width free), bo
 
 ## What it scores
 CamVid val (101 images, unlabelled pixels ignored, one confusion matrix; `fleetseg evaluate {name} --data DIR`):
-**mIoU {cell(real.scores.miou)}** (95% interval over images {cell(interval.low)} to {cell(interval.high)}; one seed), class
-average accuracy {cell(real.scores.class_average_accuracy)}, global accuracy {cell(real.scores.global_accuracy)}. 200 unseen built-in scenes (`fleetseg evaluate {name} --data scenes:200`):
+**mIoU {cell(real.scores.miou)}** (95% interval over images {cell(interval.low)} to {cell(interval.high)}; one seed),
+class average accuracy {cell(real.scores.class_average_accuracy)}, global accuracy {cell(real.scores.global_accuracy)}.
+200 unseen built-in scenes (`fleetseg evaluate {name} --data scenes:200`):
 **mIoU {cell(scenes.scores.miou)}**, global accuracy {cell(scenes.scores.global_accuracy)}.
 
 | class | IoU, CamVid val | accuracy, CamVid val | IoU, scenes |
