@@ -173,14 +173,17 @@ def test_encoder_stage_of_a_network_without_encoder(minimal: str) -> None:
 def test_the_papers_settings() -> None:
     """ENet's section 5.2 and ESPNet's 4.1; of ESPNet's class weights the published code's c."""
     enet, espnet = load_recipe("enet-camvid-paper"), load_recipe("espnet-camvid-paper")
-    for recipe, decay, c, decays in ((enet, 2e-4, 1.02, (50, 0.1)), (espnet, 5e-4, 1.10, (100, 0.5))):
+    for recipe, decay, c in ((enet, 2e-4, 1.02), (espnet, 5e-4, 1.10)):
         assert [stage.part for stage in recipe.stages] == ["encoder", "network"]
         for stage in recipe.stages:
             assert (stage.optimiser.name, stage.optimiser.learning_rate) == ("adam", 5e-4)
             assert (stage.optimiser.weight_decay, stage.batch_size, stage.ema) == (decay, 10, None)
-            assert (stage.loss.class_weights, stage.loss.c) == ("enet", c)
-            schedule = stage.schedule
-            assert (schedule.name, schedule.step_epochs, schedule.gamma) == ("step", *decays)
+            assert (stage.loss.class_weights, stage.loss.c, stage.schedule.name) == ("enet", c, "step")
+    assert [(stage.epochs, stage.schedule.step_epochs, stage.schedule.gamma) for stage in enet.stages] == [
+        (60, 50, 0.1),
+        (50, 40, 0.1),
+    ]
+    assert {(stage.schedule.step_epochs, stage.schedule.gamma) for stage in espnet.stages} == {(100, 0.5)}
     assert {stage.augmentation.flip for stage in enet.stages} == {0}
 
 
