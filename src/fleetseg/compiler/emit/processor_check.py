@@ -52,8 +52,8 @@ extern long syscall(long number, ...);
 static int tiles_allowed(void)
 {
 #if defined(__linux__)
-    enum { ARCH_PRCTL = 158, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
-    return syscall(ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA) == 0;
+    const long arch_prctl = 158, request_permission = 0x1023, tile_data = 18;
+    return syscall(arch_prctl, request_permission, tile_data) == 0;
 #else
     return 0;
 #endif

@@ -110,9 +110,9 @@ def pack_tiles(block: Block, first: int) -> Floats:
 
     Stage by stage: tiles, then the first stage's start values, then the epilogue's parameters.
     """
+    own = slice(first, first + block.units)
     parts: list[Floats] = []
     for index, stage in enumerate(block.chain.stages):
-        own = slice(first, first + block.units)
         parts.append(_weight_tiles(block, stage, stage.weights[own]))
         if index == 0 and stage.bias is not None:
             parts.append(np.asarray(stage.bias[own], np.float32).ravel())
