@@ -167,6 +167,28 @@ def test_layers_turned_back(
     np.testing.assert_allclose(logits, expected, atol=1e-3 * np.abs(expected).max())
 
 
+@pytest.mark.slow
+def test_openvino_seeks_maxima_in_maps_that_are_not_rounded(
+    random_network: Build, metadata_of: Build, tmp_path: Path
+) -> None:
+    pytest.importorskip("nncf")
+    import openvino
+
+    from fleetseg.metadata import ExportedForm
+    from fleetseg.quantise.openvino_int8 import OpenVinoQuantiser
+
+    network, form = random_network("enet", 4, seed=3), ExportedForm(format="openvino", size=(32, 24), precision="int8")
+    batches = [np.random.default_rng(k).standard_normal((1, 3, 24, 32)).astype(np.float32) for k in range(4)]
+    path = tmp_path / "a.xml"
+    OpenVinoQuantiser(network, metadata_of(network), form, batches).write(path, ())
+    operations = openvino.Core().read_model(path).get_ordered_ops()
+    rounding = [one for one in operations if one.get_type_name() == "FakeQuantize"]
+    readers = {to.get_node().get_type_name() for one in rounding for to in one.output(0).get_target_inputs()}
+    sources = {one.input_value(0).get_node().get_type_name() for one in rounding}
+    assert "Convolution" in readers and {one.get_type_name() for one in operations} >= {"MaxPool", "Equal", "Select"}
+    assert not readers & {"MaxPool", "Equal"} and not sources & {"MaxPool", "Select"}
+
+
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [

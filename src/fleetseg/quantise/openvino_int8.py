@@ -20,6 +20,11 @@ from fleetseg.quantise.quantiser import Layer
 #: Kind → axes of its weights over which one output value is summed.
 _SUMMED = {"Convolution": (1, 2, 3), "GroupConvolution": (2, 3, 4), "ConvolutionBackpropData": (0, 2, 3)}
 
+#: Operations that seek maxima. Rounded maps have several equal ones, of which un-pooling takes the wrong place.
+_SEEKING = frozenset({"MaxPool", "Equal"})
+#: And those whose outputs are maxima and the places of maxima.
+_MAXIMA = frozenset({"MaxPool", "Select"})
+
 #: What the CPU plugin calls such layers, and its integer types.
 _LAYERS = frozenset({"Convolution", "Deconvolution"})
 _INTEGERS = frozenset({"i8", "u8"})
@@ -48,7 +53,11 @@ class OpenVinoQuantiser:
                 preset=nncf.QuantizationPreset.MIXED,
                 target_device=nncf.TargetDevice.CPU,
                 subset_size=len(batches),
+                # Layer after layer, as if each met what the ones before it made of the images: slower, but half as
+                # much is lost (docs/quantisation.md).
+                fast_bias_correction=False,
             )
+        _keep_maxima(self._quantised)
 
     def write(self, path: Path, float_layers: Collection[str]) -> None:
         """See `Quantiser.write`."""
@@ -108,6 +117,18 @@ def _layers(model: Any, shape: tuple[int, ...]) -> Iterator[Layer]:
             places = [int(np.prod(side[2:])) for side in (operation.get_input_shape(0), operation.get_output_shape(0))]
             summed = summed * places[0] // places[1]
         yield Layer(operation.get_friendly_name(), values * max(1, summed))
+
+
+def _keep_maxima(model: Any) -> None:
+    """Nothing is rounded from which or to which maxima are pooled; no multiply-add reads such a map."""
+    for operation in model.get_ordered_ops():
+        if operation.get_type_name() != "FakeQuantize":
+            continue
+        readers = operation.output(0).get_target_inputs()
+        kinds = {reader.get_node().get_type_name() for reader in readers}
+        if kinds & _SEEKING or operation.input_value(0).get_node().get_type_name() in _MAXIMA:
+            for reader in readers:
+                reader.replace_source_output(operation.input_value(0))
 
 
 def _turn_back(operation: Any, original: Mapping[str, Any]) -> None:

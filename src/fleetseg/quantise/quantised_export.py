@@ -120,7 +120,8 @@ class _Work:
 
     def quantise(self, network: Any) -> Found:
         """Everything, then as little as possible turned back."""
-        quantiser = quantiser_of(self._chosen.name)(network, self._metadata, self._form, self._batches)
+        for kind in self._track((quantiser_of(self._chosen.name),), "Quantising"):
+            quantiser: Quantiser = kind(network, self._metadata, self._form, self._batches)
         self._quantiser = quantiser
         least = self._evaluations["fp32"].scores.miou - self._int8.max_drop / 100
         everything = Attempt(frozenset(), self._miou_with(()))
