@@ -16,10 +16,14 @@ SCRIPT = Path(__file__).resolve().parents[1] / "tools" / "package_weights.py"
 
 @pytest.fixture(scope="module")
 def package_weights() -> ModuleType:
+    sys.path.insert(0, str(SCRIPT.parent))  # cards.py stands beside it
     spec = importlib.util.spec_from_file_location("package_weights", SCRIPT)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(SCRIPT.parent))
     return module
 
 
@@ -57,3 +61,9 @@ def test_commands_are_a_numbered_list_with_remarks(package_weights: ModuleType) 
     assert package_weights.commands_text(["fleetseg train a", "fleetseg train b # stopped after 3 epochs"]) == (
         "1. `fleetseg train a`\n2. `fleetseg train b`: stopped after 3 epochs"
     )
+
+
+def test_stages_with_their_epochs(package_weights: ModuleType) -> None:
+    rows = [{"stage": stage, "seconds": "1800"} for stage in ("encoder", "encoder", "network")]
+    assert package_weights.stages_text(rows) == "encoder 2 epochs, network 1 epoch"
+    assert package_weights.hours(rows) == 1.5

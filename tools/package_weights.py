@@ -10,22 +10,18 @@ the training split. Measures only on the validation split.
 from __future__ import annotations
 
 import argparse
-import csv
 import tempfile
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import matplotlib.pyplot as plt
-import numpy as np
 import torch
 import yaml
+from cards import cell, commands_text, draw_curves, hours, read_history, scenes_text, stages_text
 from torch import nn
 
 import fleetseg
 from fleetseg.adjusting import adjust
-from fleetseg.atomic import replacing, write_text
+from fleetseg.atomic import write_text
 from fleetseg.data import open_dataset
 from fleetseg.evaluation import Evaluation, evaluate
 from fleetseg.exporters.onnx import export_onnx
@@ -66,8 +62,7 @@ def main() -> None:
     model = fleetseg.load(WEIGHTS / f"{arguments.name}.onnx")
     real = evaluate(model, open_dataset(arguments.data, "val"), model.classes)
     scenes = evaluate(model, open_dataset("scenes:200", "val"), model.classes)
-    hours = sum(float(row["seconds"]) for row in rows) / 3600
-    card = model_card(arguments, metadata, count_parameters(network), hours, rows, real, scenes)
+    card = model_card(arguments, metadata, count_parameters(network), rows, real, scenes)
     write_text(WEIGHTS / f"{arguments.name}.md", card)
     print(card)
 
@@ -105,36 +100,10 @@ def adjusted(
         return load_checkpoint(out)
 
 
-def read_history(run: Path) -> list[dict[str, str]]:
-    """The rows of history.csv."""
-    with (run / "history.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def draw_curves(rows: list[dict[str, str]], path: Path) -> None:
-    """Loss and validation mIoU over all epochs, stages marked."""
-    matplotlib.use("Agg")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-    epochs = np.arange(1, len(rows) + 1)
-    left.plot(epochs, [float(row["loss"]) for row in rows], color="#1f5f9e")
-    left.set(xlabel="epoch", ylabel="training loss", yscale="log")
-    measured = [(epoch, float(row["miou"])) for epoch, row in zip(epochs, rows, strict=True) if row["miou"]]
-    right.plot(*zip(*measured, strict=True), marker="o", markersize=3, color="#1f7a3d")
-    right.set(xlabel="epoch", ylabel="mIoU on val, %")
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        for index in range(1, len(rows)):
-            if rows[index]["stage"] != rows[index - 1]["stage"]:
-                axes.axvline(index + 0.5, color="grey", linestyle=":")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
-
-
 def model_card(
     arguments: argparse.Namespace,
     metadata: ModelMetadata,
     parameters: int,
-    hours: float,
     rows: list[dict[str, str]],
     real: Evaluation,
     scenes: Evaluation,
@@ -148,7 +117,6 @@ def model_card(
             real.labels.names, real.scores.iou, real.scores.accuracy, scenes.scores.iou, strict=True
         )
     )
-    stages = ", ".join(f"{stage} {len(list(epochs))} epochs" for stage, epochs in groupby(r["stage"] for r in rows))
     recipes = [yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8")) for run in arguments.runs]
     mixture = f"; {arguments.share:.0%} of them are {arguments.before_is}" if arguments.before else ""
     mixture += "; each class's logit was then moved by a constant found on train" if arguments.adjust else ""
@@ -162,7 +130,8 @@ Files: `{name}.safetensors` (weights), `{name}.onnx` (height and width free), bo
 ## How it was made
 {commands_text(arguments.command)}
 
-- Stages: {stages}. {hours:.2f} hours in epochs on {arguments.machine}, shared with other work at the time.
+- Stages: {stages_text(rows)}. {hours(rows):.2f} hours in epochs on {arguments.machine}, shared with other
+  work at the time.
 - fleetseg {provenance["fleetseg"]}, torch {provenance["torch"]}, seed {seeds}.
 - Data: CamVid train (367 images, 480×360, SegNet's copy) and {scenes_text(recipes)} built-in
   scenes an epoch. The weights are those of epoch {provenance["epoch"]} of stage {provenance["stage"]}, the best
@@ -186,30 +155,6 @@ The weights were trained on CamVid's images, which SegNet's copy releases under 
 personal use only, no commercial use**. The code is MIT. One camera, one town, daylight: do not rely on it for
 safety, and expect less on other streets; train on your own images for those.
 """
-
-
-def commands_text(commands: list[str]) -> str:
-    """A numbered list; what follows a # is said beside the command."""
-    lines = []
-    for number, line in enumerate(commands, 1):
-        command, _, remark = line.partition(" # ")
-        lines.append(f"{number}. `{command.strip()}`" + (f": {remark.strip()}" if remark else ""))
-    return "\n".join(lines)
-
-
-def scenes_text(recipes: list[dict[str, Any]]) -> str:
-    """How many built-in scenes the stages mix in: one number, or the range."""
-    counts = {
-        recipe["data"]["scenes"] if stage.get("scenes") is None else stage["scenes"]
-        for recipe in recipes
-        for stage in recipe["stages"]
-    }
-    return str(*counts) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
-
-
-def cell(fraction: Any) -> str:
-    """Percent with one digit more than matters."""
-    return "–" if fraction != fraction else f"{100 * float(fraction):.2f}"
 
 
 if __name__ == "__main__":
