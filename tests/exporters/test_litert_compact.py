@@ -17,7 +17,7 @@ SLOPES = np.array([0.25, -0.5, 1.5, 0], np.float32)
 OPERATORS = ("RELU", "MUL", "SUB")
 
 
-def flat_buffer(factor: float = -1, *, shown: bool = False) -> bytes:
+def flat_buffer(factor: float = -1, *, shown: bool = False, integers: bool = False) -> bytes:
     """max(x, 0) − slope · max(factor · x, 0); with `shown` the second maximum is an output, too."""
     model = schema.ModelT()
     model.version, model.buffers, model.operatorCodes = 3, [schema.BufferT()], []
@@ -40,6 +40,8 @@ def flat_buffer(factor: float = -1, *, shown: bool = False) -> bytes:
         operator("MUL", [4, 2], 5, schema.MulOptionsT()),
         operator("SUB", [3, 5], 6, schema.SubOptionsT()),
     ]
+    for made in graph.tensors:
+        made.type = schema.TensorType.INT8 if integers and made.buffer == 0 else made.type
     model.subgraphs = [graph]
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
@@ -97,8 +99,9 @@ def test_what_only_looks_like_one_stays(content: bytes) -> None:
     assert len(operators_of(finished(content, "{}", "fp32"))) == 4
 
 
-def test_int8_keeps_the_parts() -> None:
-    assert len(operators_of(finished(flat_buffer(), "{}", "int8"))) == 4
+def test_parts_of_integers_stay() -> None:
+    assert len(operators_of(finished(flat_buffer(integers=True), "{}", "int8"))) == 4
+    assert len(operators_of(finished(flat_buffer(), "{}", "int8"))) == 1
 
 
 def test_smaller_with_our_field_inside() -> None:

@@ -11,7 +11,8 @@ import numpy as np
 def fuse_prelu(model: Any, schema: Any) -> None:
     """max(x, 0) − slope · max(−x, 0), the four operations that the converter writes for a PReLU, become PRELU.
 
-    In place, exactly: of the two terms one is always 0.
+    In place, exactly: of the two terms one is always 0. Parts of integers, for which
+    PRELU has no kernel, stay as they are.
     """
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
     for graph in model.subgraphs:
@@ -54,7 +55,8 @@ def _prelu(
         return None
     if below.inputs[0] != above.inputs[0] or factor is None or slope is None or not (factor == -1).all():
         return None
-    if slope.size != graph.tensors[above.inputs[0]].shape[-1]:
+    source = graph.tensors[above.inputs[0]]
+    if source.type != schema.TensorType.FLOAT32 or slope.size != source.shape[-1]:
         return None
     return int(above.inputs[0]), int(product.inputs[1]), [above, below, product]
 

@@ -21,15 +21,14 @@ def finished(content: bytes, text: str, precision: str) -> bytes:
     """The model with `text` as its metadata entry, as small as it can be.
 
     With "fp16" its larger weights are float16, each converted by a DEQUANTIZE operation, which LiteRT runs once, when
-    it loads the file. With "int8", where PReLU has no integer kernel, its parts stay as they are.
+    it loads the file.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     _take_in(model, content)
-    if precision != "int8":
-        fuse_prelu(model, schema)
+    fuse_prelu(model, schema)
     if precision == "fp16":
         _store_half(model, schema)
     entry = schema.MetadataT()

@@ -45,7 +45,7 @@ class LiteRtQuantiser:
     def write(self, path: Path, float_layers: Collection[str]) -> None:
         """See `Quantiser.write`."""
         quantizer = self._quantizer()
-        quantizer.load_quantization_recipe(_everything())
+        quantizer.load_quantization_recipe(_all_layers())
         for name in float_layers:
             for kind in _KINDS:
                 quantizer.update_quantization_recipe(_exactly(name), kind, algorithm_key="no_quantize")
@@ -72,14 +72,17 @@ class LiteRtQuantiser:
         return frozenset(layer.name for layer, integer in zip(self.layers, found, strict=True) if integer)
 
 
-def _everything() -> Any:
-    """The recipe for all operations but the file's ends, which take and give what the float file does."""
-    from ai_edge_quantizer import recipe, recipe_manager
+def _all_layers() -> Any:
+    """The recipe for all layers, and for nothing between them.
+
+    A PReLU is four operations on integers there, each of which rounds, slower together than one in float32; and of
+    rounded maps un-pooling takes the wrong maxima.
+    """
+    from ai_edge_quantizer import recipe_manager
 
     rules = recipe_manager.RecipeManager()
-    rules.load_quantization_recipe(recipe.static_wi8_ai8())
-    for end in ("INPUT", "OUTPUT"):
-        rules.add_quantization_config(".*", end, algorithm_key="no_quantize")
+    for kind in _KINDS:
+        rules.add_static_config(".*", kind, activation_num_bits=8, weight_num_bits=8)
     return rules.get_quantization_recipe()
 
 
@@ -91,7 +94,7 @@ def _ranges(content: bytes, batches: Sequence[npt.NDArray[Any]]) -> dict[str, An
     from ai_edge_quantizer import calibrator, recipe_manager
 
     rules = recipe_manager.RecipeManager()
-    rules.load_quantization_recipe(_everything())
+    rules.load_quantization_recipe(_all_layers())
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         watcher = calibrator.Calibrator(content, num_threads=1, qsv_update_func=_summed)
         signature, name = _signature(content)
