@@ -51,7 +51,10 @@ def recipe_card(
     """Markdown: how it was run, what it scores."""
     provenance, interval = metadata.provenance, found.interval()
     recipe = yaml.safe_load((arguments.run / "recipe.yaml").read_text(encoding="utf-8"))
-    images = "one image" if len(found.images) == 1 else f"{len(found.images)} images"
+    images, seeds = "one image", "one seed"
+    if len(found.images) > 1:
+        images = f"{len(found.images)} images"
+        seeds = f"95% interval over images {cell(interval.low)} to {cell(interval.high)}; one seed"
     classes = "\n".join(
         f"| {label} | {cell(iou)} | {cell(accuracy)} |"
         for label, iou, accuracy in zip(found.labels.names, found.scores.iou, found.scores.accuracy, strict=True)
@@ -71,7 +74,7 @@ Its settings: [{arguments.name}.yaml](../../src/fleetseg/recipes/{arguments.name
 
 ## What it scores
 {arguments.data_is}, val ({images}, unlabelled pixels ignored, one confusion matrix):
-**mIoU {cell(found.scores.miou)}** (95% interval over images {cell(interval.low)} to {cell(interval.high)}; one seed),
+**mIoU {cell(found.scores.miou)}** ({seeds}),
 class average accuracy {cell(found.scores.class_average_accuracy)},
 global accuracy {cell(found.scores.global_accuracy)}.
 
