@@ -8,12 +8,16 @@ from typing import Any
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """A line a network, format and precision; columns of latency for the numbers of threads that were measured."""
+    """A line a network, format and precision; columns of latency for the numbers of threads that were measured.
+
+    A network's lines stand together, whichever environment added them.
+    """
+    networks = list(dict.fromkeys(key.split()[0] for key in rows))
     threads = sorted({count for row in rows.values() for count in row.get("latency_ms", {})}, reverse=True)
     titles = ["network", "format", "precision", "MiB", "same class", "largest difference", "mIoU lost", "int8 MACs"]
     titles += [f"ms, {count} thread{'s' if count != '1' else ''} (× PyTorch)" for count in threads]
     lines = ["| " + " | ".join(titles) + " |", "|---|---|---|" + "---:|" * (len(titles) - 3)]
-    for key, row in rows.items():
+    for key, row in sorted(rows.items(), key=lambda item: networks.index(item[0].split()[0])):
         cells = key.split()
         if "error" in row:
             # The record has the whole sentence.

@@ -75,6 +75,17 @@ def test_latencies_stand_beside_pytorchs_of_the_same_rounds(tmp_path: Path, monk
         list(export_latency.add_latencies(rows, tmp_path, ["third"], [], 2))
 
 
+def test_the_lines_of_a_network_stand_together() -> None:
+    from export_table import table
+
+    lines = table({key: row() for key in ("net onnx fp32", "other onnx fp32", "net litert fp32")}).splitlines()
+    assert [line.split(" | ")[:2] for line in lines[2:]] == [
+        ["| net", "onnx"],
+        ["| net", "litert"],
+        ["| other", "onnx"],
+    ]
+
+
 def test_the_table_has_a_column_for_each_number_of_threads() -> None:
     from export_table import table
 
