@@ -2,8 +2,9 @@
 
     python benchmarks/int8_profile.py enet-fp32.onnx enet-int8.onnx --threads 1 --out profile.json
 
-ONNX files are profiled by ONNX Runtime (its profiling session), .xml files by OpenVINO (PERF_COUNT). Times of kinds and
-of single layers are medians over runs on a built-in scene.
+ONNX files are profiled by ONNX Runtime (its profiling session), .xml files by OpenVINO (PERF_COUNT), .tflite files an
+operation at a time (`litert_operations.py`). Times of kinds and of single layers are medians over runs on a built-in
+scene.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import json
 import statistics
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from litert_operations import operation_times
 
 from fleetseg.atomic import write_text
 from fleetseg.exporting import scene
@@ -47,7 +49,9 @@ def main() -> None:
         write_text(words.out, json.dumps(results, indent=1) + "\n")
 
 
-def _runs(path: Path, threads: int, count: int) -> Iterator[list[Time]]:
+def _runs(path: Path, threads: int, count: int) -> Iterable[list[Time]]:
+    if path.suffix == ".tflite":
+        return operation_times(path, threads, count)
     model = load(path, threads=threads)
     image = scene(model.fixed_size or USUAL_SIZE, model.metadata.network.in_channels)
     preprocessing = getattr(model, "form", None) is not None and model.form.preprocessing
