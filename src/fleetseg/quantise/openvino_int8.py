@@ -24,6 +24,7 @@ _SUMMED = {"Convolution": (1, 2, 3), "GroupConvolution": (2, 3, 4), "Convolution
 _SEEKING = frozenset({"MaxPool", "Equal"})
 #: And those whose outputs are maxima and the places of maxima.
 _MAXIMA = frozenset({"MaxPool", "Select"})
+_MOVING = frozenset({"Reshape", "Transpose", "DepthToSpace", "Pad", "Slice", "StridedSlice", "Squeeze", "Unsqueeze"})
 
 #: What the CPU plugin calls such layers, and its integer types.
 _LAYERS = frozenset({"Convolution", "Deconvolution"})
@@ -120,15 +121,29 @@ def _layers(model: Any, shape: tuple[int, ...]) -> Iterator[Layer]:
 
 
 def _keep_maxima(model: Any) -> None:
-    """Nothing is rounded from which or to which maxima are pooled; no multiply-add reads such a map."""
-    for operation in model.get_ordered_ops():
+    """Where maxima are put back to their places: maps in which they are sought, and they, are not rounded.
+
+    But for layers, which go on reading integers.
+    """
+    operations = model.get_ordered_ops()
+    if not any(operation.get_type_name() == "Equal" for operation in operations):
+        return
+    for operation in operations:
         if operation.get_type_name() != "FakeQuantize":
             continue
-        readers = operation.output(0).get_target_inputs()
-        kinds = {reader.get_node().get_type_name() for reader in readers}
-        if kinds & _SEEKING or operation.input_value(0).get_node().get_type_name() in _MAXIMA:
-            for reader in readers:
-                reader.replace_source_output(operation.input_value(0))
+        source = operation.input_value(0)
+        of_maxima = source.get_node().get_type_name() in _MAXIMA
+        for reader in operation.output(0).get_target_inputs():
+            node = reader.get_node()
+            if node.get_type_name() in _SEEKING or (of_maxima and not _ends_in_layer(node)):
+                reader.replace_source_output(source)
+
+
+def _ends_in_layer(operation: Any) -> bool:
+    """Whether it is a layer, or only moves values on their way to one."""
+    kind = operation.get_type_name()
+    readers = operation.output(0).get_target_inputs() if kind in _MOVING else ()
+    return kind in _SUMMED or any(_ends_in_layer(reader.get_node()) for reader in readers)
 
 
 def _turn_back(operation: Any, original: Mapping[str, Any]) -> None:

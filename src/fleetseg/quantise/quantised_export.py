@@ -120,6 +120,7 @@ class _Work:
 
     def quantise(self, network: Any) -> Found:
         """Everything, then as little as possible turned back."""
+        # A bar of one step: it may take minutes, and the quantisers do not tell how far they are.
         for kind in self._track((quantiser_of(self._chosen.name),), "Quantising"):
             quantiser: Quantiser = kind(network, self._metadata, self._form, self._batches)
         self._quantiser = quantiser
