@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from fleetseg.atomic import replacing
-
-
-def read_history(run: Path) -> list[dict[str, str]]:
-    """The rows of history.csv."""
-    with (run / "history.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def draw_curves(rows: list[dict[str, str]], path: Path) -> None:

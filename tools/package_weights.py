@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import yaml
-from cards import cell, commands_text, draw_curves, hours, read_history, scenes_text, stages_text
+from cards import cell, commands_text, draw_curves, hours, scenes_text, stages_text
 from torch import nn
 
 import fleetseg
@@ -28,6 +28,7 @@ from fleetseg.exporters.onnx import export_onnx
 from fleetseg.metadata import ModelMetadata
 from fleetseg.models.base import SegmentationNetwork, count_parameters
 from fleetseg.models.checkpoint import load_checkpoint, save_checkpoint
+from fleetseg.training.history import History
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "src" / "fleetseg" / "weights"
 
@@ -57,7 +58,7 @@ def main() -> None:
     metadata = metadata.model_copy(update={"name": arguments.name, "provenance": provenance})
     save_checkpoint(WEIGHTS / f"{arguments.name}.safetensors", network, metadata)
     export_onnx(network, metadata, WEIGHTS / f"{arguments.name}.onnx")
-    rows = [row for run in arguments.runs for row in read_history(run)]
+    rows = [row for run in arguments.runs for row in History(run / "history.csv").rows]
     draw_curves(rows, WEIGHTS / f"{arguments.name}-curves.png")
     model = fleetseg.load(WEIGHTS / f"{arguments.name}.onnx")
     real = evaluate(model, open_dataset(arguments.data, "val"), model.classes)

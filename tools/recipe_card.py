@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import yaml
-from cards import cell, commands_text, draw_curves, hours, read_history, stages_text
+from cards import cell, commands_text, draw_curves, hours, stages_text
 
 import fleetseg
 from fleetseg.atomic import write_text
@@ -21,6 +21,7 @@ from fleetseg.data import open_dataset
 from fleetseg.evaluation import Evaluation, evaluate
 from fleetseg.metadata import ModelMetadata
 from fleetseg.models.checkpoint import load_checkpoint
+from fleetseg.training.history import History
 
 CARDS = Path(__file__).resolve().parents[1] / "docs" / "recipe-cards"
 
@@ -38,7 +39,7 @@ def main() -> None:
     best = arguments.run / "best.safetensors"
     model = fleetseg.load(best)
     found = evaluate(model, open_dataset(arguments.data, "val"), model.classes)
-    rows = read_history(arguments.run)
+    rows = History(arguments.run / "history.csv").rows
     draw_curves(rows, CARDS / f"{arguments.name}-curves.png")
     card = recipe_card(arguments, load_checkpoint(best)[1], rows, found)
     write_text(CARDS / f"{arguments.name}.md", card)
